@@ -135,12 +135,13 @@ pub use event::{
 };
 pub use layer::{Codec, Oubliette};
 pub use policy::Policy;
+pub use runtime::TaskError;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
 pub use store::{
     EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError,
 };
-pub use vault::{Vault, VaultError};
+pub use vault::{OpenVaultError, Vault, VaultError};
 
 use oubliette_files::{durable, own, without_mark};
 

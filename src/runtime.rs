@@ -1,21 +1,74 @@
-//! The Tokio runtime that the caller is within, asked for in one place: without one, an error says so
-//! where Tokio would panic.
+//! The Tokio runtime that the caller is within, and how tasks end, in one place: where Tokio would panic, or
+//! hand on a panic, an error says so.
 
-use std::{thread, time::Duration};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,
     sync::oneshot,
-    task::{JoinHandle, spawn_blocking as blocking},
+    task::{JoinError, JoinHandle, spawn_blocking as blocking},
 };
 
-/// What was called needs a runtime, and there is none.
+/// Why a task did not end by itself, whatever it was to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this needs a Tokio runtime, and was called outside of one: call it in an async function under \
-     `#[tokio::main]`, or with `Runtime::block_on`"
-)]
-pub(crate) struct NoRuntime;
+#[non_exhaustive]
+pub enum TaskError {
+    /// It was called outside of a Tokio runtime, and needs one. Nothing was done. The caller's fault.
+    #[error(
+        "this needs a Tokio runtime, and was called outside of one: call it in an async function under \
+         `#[tokio::main]`, or with `Runtime::block_on`"
+    )]
+    NoRuntime,
+    /// It panicked: a bug, of this library or of the event store beneath it. The panic's own text, which may
+    /// hold anything, is not kept.
+    #[error(
+        "a task panicked, which is a bug, and how far it came is not known; report it, with what was written to \
+         standard error, and look before you try again"
+    )]
+    Panicked,
+    /// The runtime was shut down meanwhile.
+    #[error("the Tokio runtime was shut down before this was done; try again in one that runs on")]
+    Cancelled,
+}
+
+impl TaskError {
+    /// Whether the same call may succeed later without anybody's changing anything:
+    /// [`Cancelled`](Self::Cancelled) alone.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Cancelled => true,
+            Self::NoRuntime | Self::Panicked => false,
+        }
+    }
+}
+
+impl From<JoinError> for TaskError {
+    fn from(error: JoinError) -> Self {
+        if error.is_panic() { Self::Panicked } else { Self::Cancelled }
+    }
+}
+
+/// A task of its own: dropping this does not end it.
+pub(crate) struct Task<T>(JoinHandle<T>);
+
+impl<T> Task<T> {
+    pub(crate) fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_err(TaskError::from)
+    }
+}
 
 /// Whether there is one.
 pub(crate) fn is_there() -> bool {
@@ -25,15 +78,15 @@ pub(crate) fn is_there() -> bool {
 /// Runs a future in a task of its own.
 pub(crate) fn spawn<T: Send + 'static>(
     run: impl Future<Output = T> + Send + 'static,
-) -> Result<JoinHandle<T>, NoRuntime> {
-    Handle::try_current().map(|runtime| runtime.spawn(run)).map_err(|_| NoRuntime)
+) -> Result<Task<T>, TaskError> {
+    Handle::try_current().map(|runtime| Task(runtime.spawn(run))).map_err(|_| TaskError::NoRuntime)
 }
 
 /// Runs what blocks where that does no harm.
 pub(crate) fn spawn_blocking<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, NoRuntime> {
-    if is_there() { Ok(blocking(run)) } else { Err(NoRuntime) }
+) -> Result<Task<T>, TaskError> {
+    if is_there() { Ok(Task(blocking(run))) } else { Err(TaskError::NoRuntime) }
 }
 
 /// Waits for a future where waiting does no harm: in [`spawn_blocking`].
@@ -71,11 +124,12 @@ mod tests {
     use super::*;
     use crate::{
         audit::verify::VerifyOptions,
+        erasure::{ErasureError, ForgetOptions},
         event::{EventType, Json, NewEvent, StreamName, Subject, Timestamp},
-        layer::{Codec, Oubliette},
+        layer::{Codec, CodecError, Oubliette},
         policy::Policy,
-        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
-        vault::Vault,
+        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError},
+        vault::{Vault, VaultError},
     };
 
     struct Unpark(Thread);
@@ -135,6 +189,44 @@ mod tests {
         assert_eq!(outside(bank.reopen(&user)).unwrap().generation, None);
         assert_eq!(outside(bank.rebuild_owners(false)).unwrap().left, []);
         assert!(outside(bank.rotate(&user)).unwrap().generation.is_some());
+    }
+
+    /// What a task was to do when it ended is not known, so that it is not simply to be tried again. What it
+    /// panicked with may hold anything.
+    #[test]
+    fn a_task_that_panicked_is_told_as_that_and_one_that_was_cut_off_as_that() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _within = runtime.enter();
+        let panicked = spawn(async { panic!("hunter2") }).unwrap();
+        assert_eq!(outside(panicked), Err(TaskError::Panicked));
+        let blocking = spawn_blocking(|| panic!("hunter2")).unwrap();
+        assert_eq!(outside(blocking), Err(TaskError::Panicked));
+
+        let (vault, policy) = (Vault::in_memory().unwrap(), Policy::sealed_by_default());
+        let bank = Oubliette::open(MemoryStore::new(), vault, policy);
+        let bank = runtime.block_on(bank).unwrap();
+        let user = Subject::new("user-1").unwrap();
+        let any = ExpectedRevision::Any;
+        runtime.block_on(bank.append_to(&user.stream(), any, vec![moved()])).unwrap();
+        let options = ForgetOptions::default();
+        let forgetting = bank.forget_with(&user, "asked", options, |_| panic!("hunter2"));
+        let refused = runtime.block_on(forgetting).unwrap_err();
+        assert!(matches!(refused, ErasureError::Task(TaskError::Panicked)), "{refused:?}");
+        assert!(!refused.is_temporary());
+        let told = format!("{refused:?} {}", crate::words::chain(&refused));
+        assert!(told.contains("panicked") && !told.contains("hunter2"), "{told}");
+        let as_the_stores =
+            StoreError::from(CodecError::from(VaultError::from(TaskError::Panicked)));
+        assert!(
+            matches!(as_the_stores, StoreError::Task(TaskError::Panicked)),
+            "{as_the_stores:?}"
+        );
+
+        let never = spawn(std::future::pending::<()>()).unwrap();
+        drop(_within);
+        runtime.shutdown_background();
+        assert_eq!(outside(never), Err(TaskError::Cancelled));
+        assert!(TaskError::Cancelled.is_temporary());
     }
 
     /// A permit that nobody gives back ends, whoever waits for it.

@@ -1,5 +1,7 @@
-//! Numbers in sentences, as people say them: for the crates of this repository, and no part of the library's
+//! Numbers in sentences, and errors in a line, as people say them: for the crates of this repository, and no part of the library's
 //! interface.
+
+use std::error::Error;
 
 /// `1 event`, `2 events`, `2 copies`.
 pub fn count(number: u64, what: &str) -> String {
@@ -13,6 +15,25 @@ pub fn count(number: u64, what: &str) -> String {
 /// The word that goes with a number: that for one, or that for none and several.
 pub fn agree(number: u64, one: &'static str, several: &'static str) -> &'static str {
     if number == 1 { one } else { several }
+}
+
+/// What an error says, and what each that it comes from says, but for those that repeat what was said already.
+pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut said = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if said.last().is_none_or(|last| !last.contains(&text)) {
+            said.push(text);
+        }
+        source = cause.source();
+    }
+    said
+}
+
+/// An error with all that it comes from, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    causes(error).join(": ")
 }
 
 #[cfg(test)]

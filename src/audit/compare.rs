@@ -10,7 +10,7 @@ use crate::{
     layer::{Oubliette, Specimen, TokenFate, document::Document, try_tokens},
     policy::{EventFacts, Policy},
     store::EventStore,
-    vault::{KeyLookup, Vault},
+    vault::Vault,
 };
 
 /// How many stored events are otherwise than a policy would have them.
@@ -101,12 +101,10 @@ async fn opened(
         Err(_) => return Ok(None),
     };
     let (mut parts, mut subjects) = (Vec::new(), Vec::new());
-    for (id, fate) in try_tokens(vault, event, &mut stored).await? {
-        let TokenFate::Open(plaintext) = fate else { return Ok(None) };
+    for (_, fate) in try_tokens(vault, event, &mut stored).await? {
+        let TokenFate::Open(plaintext, subject) = fate else { return Ok(None) };
         parts.push(plaintext);
-        if let KeyLookup::Live { subject, .. } = vault.opening_key(id)? {
-            subjects.push(subject);
-        }
+        subjects.push(subject);
     }
     let data = stored.assemble(parts).ok().and_then(|(data, _)| data);
     Ok(data.map(|data| (data, subjects)))

@@ -62,6 +62,56 @@ impl<K> Finding<K> {
     }
 }
 
+/// Declares the kinds of finding of an audit: each once, with how bad it is, its name for people, and the remedy.
+macro_rules! kinds {
+    (
+        $(#[$about:meta])* $kinds:ident
+        $($(#[$doc:meta])* $kind:ident: $severity:ident, $name:literal, $remedy:expr;)*
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        #[non_exhaustive]
+        pub enum $kinds {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl $kinds {
+            /// How bad it is.
+            pub fn severity(self) -> $crate::audit::Severity {
+                match self {
+                    $(Self::$kind => $crate::audit::Severity::$severity,)*
+                }
+            }
+
+            /// What to do about it. A finding may know more: then it has a remedy of its own.
+            pub fn remedy(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $remedy,)*
+                }
+            }
+
+            pub(super) fn at(
+                self,
+                at: $crate::audit::Location,
+                what: impl Into<String>,
+            ) -> $crate::audit::Finding<Self> {
+                let (severity, remedy) = (self.severity(), self.remedy());
+                $crate::audit::Finding { kind: self, severity, at, what: what.into(), remedy, signer: None }
+            }
+        }
+
+        impl std::fmt::Display for $kinds {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self {
+                    $(Self::$kind => $name,)*
+                })
+            }
+        }
+    };
+}
+pub(super) use kinds;
+
 /// Where something was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

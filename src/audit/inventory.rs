@@ -4,6 +4,7 @@ use futures::TryStreamExt;
 use serde::Serialize;
 
 use crate::{
+    TaskError,
     event::{Category, Day, ErasureId, Generation, KeyId, Layout, StreamName, Subject, Timestamp},
     layer::Oubliette,
     store::{EventStore, StoreError},
@@ -23,13 +24,29 @@ pub enum AuditError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A task did not end by itself.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// A drill has no folder of its own to copy to what it opens.
     #[error(
-        "the temporary folder {folder} cannot be used: {0}; a copy of the vault is copied there before it is \
-         opened, so say another with TMPDIR",
+        "the temporary folder {folder} cannot be used; a copy of the vault is copied there before it is opened, so \
+         say another with TMPDIR",
         folder = std::env::temp_dir().display()
     )]
     NoRoom(#[source] std::io::Error),
+}
+
+impl AuditError {
+    /// Whether the same call may succeed later without anybody's changing anything: what is so of vault and
+    /// store, and a [task](TaskError::is_temporary) that was cut off.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Vault(error) => error.is_temporary(),
+            Self::Store(error) => error.is_temporary(),
+            Self::Task(error) => error.is_temporary(),
+            Self::NoVault | Self::NoRoom(_) => false,
+        }
+    }
 }
 
 /// One line of the inventory.

@@ -4,35 +4,50 @@ use uuid::Uuid;
 
 use super::{Erased, InDoubt, KeyChangeError, UnfitReason, Untouched};
 use crate::{
+    TaskError,
     event::{ErasureId, EventId, SigningKeyId, Subject},
     store::StoreError,
-    vault::{MirrorState, VaultError},
+    vault::{MirrorState, SlotError, VaultError},
     words::{agree, count},
 };
 
-/// Why an erasure failed.
+/// Why an erasure, or the opening of a layer, failed.
+///
+/// Whose fault it is:
+/// - the caller's: [`UnknownSubject`](Self::UnknownSubject), [`Unsealed`](Self::Unsealed),
+///   [`UnknownKeys`](Self::UnknownKeys), [`Newer`](Self::Newer), [`UnfitReason`](Self::UnfitReason),
+///   [`NoVault`](Self::NoVault), [`NeedsWriting`](Self::NeedsWriting),
+///   [`SeveralStatements`](Self::SeveralStatements), [`NotInDoubt`](Self::NotInDoubt), [`NoGap`](Self::NoGap),
+///   [`UnfitName`](Self::UnfitName), [`KeyChange`](Self::KeyChange), and [`NotCarriedOut`](Self::NotCarriedOut),
+///   which an older program met;
+/// - the machine's: [`WitnessSilent`](Self::WitnessSilent), [`Store`](Self::Store), [`Vault`](Self::Vault),
+///   [`Task`](Self::Task), and what [is pending](Self::is_pending) for the event store or for a mirror
+///   ([`MirrorsPending`](Self::MirrorsPending));
+/// - damage: [`BadJournal`](Self::BadJournal), [`BadRecord`](Self::BadRecord);
+/// - an attack, or an old copy that was put back: [`NotReplayed`](Self::NotReplayed), [`TooOld`](Self::TooOld),
+///   [`UnknownSigner`](Self::UnknownSigner), [`SigningKeyGap`](Self::SigningKeyGap),
+///   [`WitnessGap`](Self::WitnessGap).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErasureError {
     /// The vault is open to be read, and has something to write before anything may be served.
     #[error(
         "the vault is open to be read only, and something has to be written before it may be read: an erasure \
-         that was cut off or announced elsewhere, or a change of its signing key. Open it without --read-only \
-         once: that carries it out"
+         that was cut off or announced elsewhere, or a change of its signing key. Open it once to be written to: \
+         that carries it out"
     )]
     NeedsWriting,
     /// Nothing here was ever sealed for this subject, and nothing depends on them.
     #[error(
         "subject {0} is unknown here: no key, no dependent stream and no earlier erasure; \
-         check the spelling (`inventory` lists the subjects)"
+         check the spelling (the inventory lists the subjects)"
     )]
     UnknownSubject(Subject),
     /// Events about the subject, or about those who depend on them, were never sealed: they are
     /// from before the layer, or were written past it. Nothing was done.
     #[error(
         "{} in {} {} never sealed, and would stay readable after {subject} is forgotten ({}); remove \
-         them from the store, or forget all the same (`--despite-unsealed`, or the option of that \
-         name)",
+         them from the store, or forget all the same, despite them",
         events(unsealed),
         streams(unsealed),
         agree(total(unsealed), "was", "were"),
@@ -49,8 +64,7 @@ pub enum ErasureError {
     #[error(
         "{} in {} {} sealed under keys that this vault does not have: whoever has them could read on \
          after {subject} is forgotten here ({}); forget in the vault that sealed them, or restore the \
-         backup that has the keys; or forget all the same (`--despite-unknown-keys`, or the option of \
-         that name)",
+         backup that has the keys; or forget all the same, despite them",
         events(unknown),
         streams(unknown),
         agree(total(unknown), "is", "are"),
@@ -66,8 +80,7 @@ pub enum ErasureError {
     /// neither whose they are nor under which keys. Nothing was done.
     #[error(
         "a newer program wrote {} in {}, and this one cannot say whether forgetting {subject} would reach {} \
-         ({}); forget with the newer program; or forget all the same (`--despite-newer`, or the option of \
-         that name)",
+         ({}); forget with the newer program; or forget all the same, despite them",
         events(newer),
         streams(newer),
         agree(total(newer), "it", "them"),
@@ -91,7 +104,7 @@ pub enum ErasureError {
     #[error(
         "erasure {erasure} is decided, but not done: the event store did not take its \
          announcement, and no key is destroyed before; it is tried again with the next erasure \
-         and on opening: {source}"
+         and on opening"
     )]
     AnnouncementPending {
         /// The erasure that is pending.
@@ -103,14 +116,14 @@ pub enum ErasureError {
     /// the vault was rolled back.
     #[error(
         "the event store does not say which erasures were announced, so that nothing personal \
-         may be served; open again once it can be read: {0}"
+         may be served; open again once it can be read"
     )]
     WitnessSilent(#[source] StoreError),
     /// The vault was rolled back or restored, and erasures announced since could not be applied
     /// again.
     #[error(
         "the vault was rolled back: erasures announced since ({}) could not be applied again, and \
-         nothing personal may be served; mend what the vault reports and open again: {source}",
+         nothing personal may be served; mend what the vault reports and open again",
         list(erasures)
     )]
     NotReplayed {
@@ -125,8 +138,8 @@ pub enum ErasureError {
     #[error(
         "the vault was put back to before erasures that it announced, and cannot open what it announced \
          then ({}): whom they took is not known, and nothing personal may be served; restore a newer \
-         backup; or, once everybody whom they took is forgotten again by name, say that an erasure is \
-         dealt with (`--past-erasure`, or `erasure::pass_over`)",
+         backup; or, once everybody whom they took is forgotten again by name, say of each erasure that \
+         it is dealt with (`erasure::pass_over`)",
         statements(.0)
     )]
     TooOld(Vec<InDoubt>),
@@ -137,8 +150,8 @@ pub enum ErasureError {
     #[error(
         "the event store announces what opens with this vault's secrets and is signed by a key that \
          it does not know ({}): by another restoration, if this is a restored vault or an old image, or by \
-         somebody who found a backup; nothing personal may be served before you say which; to apply an erasure, \
-         `--believe-erasure ID`; to pass over a forgery, `--past-erasure ID`; the id is the erasure's, or \
+         somebody who found a backup; nothing personal may be served before you say which: an erasure is applied \
+         (`erasure::believe`), a forgery is passed over (`erasure::pass_over`). It is named by the erasure's id, or by \
          the event's where several events announce the erasure, or where it is no erasure",
         statements(.0)
     )]
@@ -152,8 +165,8 @@ pub enum ErasureError {
     SeveralStatements(Vec<InDoubt>),
     /// No announcement that needs the operator's word has that id. Nothing was done.
     #[error(
-        "{0} is neither an erasure nor an event of which an announcement is in doubt here; `oubliette verify` \
-         and the error on opening name them"
+        "{0} is neither an erasure nor an event of which an announcement is in doubt here; verifying and the error \
+         on opening name them"
     )]
     NotInDoubt(Uuid),
     /// The vault announced what this version does not carry out: a hold, say. To serve people as if nothing
@@ -175,7 +188,7 @@ pub enum ErasureError {
         "the history of signing keys has a gap: key {key} says that it took the place of key {replaces}, this \
          vault knows neither, and key {key} announced erasures ({}); nothing personal may be served \
          before you restore the missing events of oubliette-announcements, or a newer backup, or say of \
-         each erasure whether to apply it (`--believe-erasure`) or to pass over it (`--past-erasure`)",
+         each erasure whether to apply it (`erasure::believe`) or to pass over it (`erasure::pass_over`)",
         statements(.erasures)
     )]
     SigningKeyGap {
@@ -193,16 +206,15 @@ pub enum ErasureError {
         "announcements of this vault are missing in the event store ({}): they were removed, or lost \
          with the store, or what is there under their ids does not count. Whom they took can be read here, unless this vault knows of those erasures without them; so \
          nothing personal may be served before somebody says that it may. Restore the missing events \
-         of oubliette-announcements. Where nobody has them, apply the last list that was kept elsewhere, and say who \
-         accepts the gap: `oubliette --past-gap WHO erasures replay FILE`; without a list, `--past-gap WHO` with any \
-         command, and forget again by name who was forgotten since",
+         of oubliette-announcements. Where nobody has them, say who accepts the gap (`erasure::accept_gaps`), apply the \
+         last list of erasures that was kept elsewhere, and forget again by name who was forgotten since",
         events_named(.0)
     )]
     WitnessGap(Vec<EventId>),
     /// No announcement is missing that somebody has yet to accept. Nothing was done.
     #[error(
-        "no announcement is missing that waits for anybody's word: leave `--past-gap` out; it is of what is missing \
-         when it is said, and of nothing later"
+        "no announcement is missing that waits for anybody's word: accept no gap; the word is of what is missing when \
+         it is said, and of nothing later"
     )]
     NoGap,
     /// No name was given for who accepts a gap. Nothing was done.
@@ -218,21 +230,19 @@ pub enum ErasureError {
     /// event store has not been told yet.
     #[error(
         "what was decided about the signing keys holds here, and the event store did not take the announcement \
-         of it; it is tried again before the next erasure and on opening: {0}"
+         of it; it is tried again before the next erasure and on opening"
     )]
     KeyChangePending(#[source] StoreError),
     /// The word of an earlier signing key does not count everywhere any more, and the event store has not been told
     /// yet of all erasures under the one that signs now.
     #[error(
         "not all erasures that the vault knows could be announced again under the key that signs now; it is \
-         tried again before the next erasure and on opening: {0}"
+         tried again before the next erasure and on opening"
     )]
     RepeatPending(#[source] StoreError),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
-    #[error(
-        "erasure {erasure}: the keys are destroyed, but tombstones are still to be written: {source}"
-    )]
+    #[error("erasure {erasure}: the keys are destroyed, but tombstones are still to be written")]
     TombstonesPending {
         /// The erasure that is pending.
         erasure: ErasureId,
@@ -271,9 +281,9 @@ pub enum ErasureError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// The task that erases was cut off by the runtime's end; opening again resumes it.
-    #[error("the runtime ended while an erasure was under way; opening again resumes it")]
-    Interrupted,
+    /// The task that erases did not end by itself. What is decided is carried out when the layer is opened again.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl ErasureError {
@@ -289,6 +299,41 @@ impl ErasureError {
         )
     }
 
+    /// Whether the same call may succeed later without anybody's changing anything: what is so of the store, the
+    /// vault or a [task](TaskError::is_temporary) that it waits for.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::AnnouncementPending { source, .. }
+            | Self::TombstonesPending { source, .. }
+            | Self::WitnessSilent(source)
+            | Self::KeyChangePending(source)
+            | Self::RepeatPending(source)
+            | Self::Store(source) => source.is_temporary(),
+            Self::NotReplayed { source, .. } | Self::Vault(source) => source.is_temporary(),
+            Self::Task(error) => error.is_temporary(),
+            Self::NeedsWriting
+            | Self::UnknownSubject(_)
+            | Self::Unsealed { .. }
+            | Self::UnknownKeys { .. }
+            | Self::Newer { .. }
+            | Self::UnfitReason(_)
+            | Self::NoVault
+            | Self::TooOld(_)
+            | Self::UnknownSigner(_)
+            | Self::SeveralStatements(_)
+            | Self::NotInDoubt(_)
+            | Self::NotCarriedOut { .. }
+            | Self::SigningKeyGap { .. }
+            | Self::WitnessGap(_)
+            | Self::NoGap
+            | Self::UnfitName
+            | Self::KeyChange(_)
+            | Self::MirrorsPending { .. }
+            | Self::BadJournal(_)
+            | Self::BadRecord(_) => false,
+        }
+    }
+
     /// Whether what is decided waits for the event store. Nothing else is the matter.
     pub fn is_pending(&self) -> bool {
         matches!(
@@ -298,6 +343,12 @@ impl ErasureError {
                 | Self::KeyChangePending(_)
                 | Self::RepeatPending(_)
         )
+    }
+}
+
+impl From<SlotError> for ErasureError {
+    fn from(error: SlotError) -> Self {
+        Self::Vault(error.into())
     }
 }
 
@@ -322,15 +373,14 @@ fn names(pending: &[MirrorState]) -> String {
     };
     let mirrors = told(&|one| !one.counter, "mirror").map(|names| {
         format!(
-            "{names} may still hold a root key from before it; make the mirror reachable and run the \
-             command again, or, if it is destroyed, `oubliette root mirror retire FILE --lost`"
+            "{names} may still hold a root key from before it; make the mirror reachable and resume, or, if it is \
+             destroyed, retire it"
         )
     });
     let counter = told(&|one| one.counter, "counter").map(|names| {
         format!(
             "{names} does not tell of it, so that a rollback to before it would not be detected; make \
-             the counter reachable and run the command again, or, if it is lost, \
-             `oubliette root counter release --lost`"
+             the counter reachable and resume, or, if it is lost, release it"
         )
     });
     mirrors.into_iter().chain(counter).collect::<Vec<_>>().join("; ")

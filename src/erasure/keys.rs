@@ -77,22 +77,21 @@ pub struct Compromised {
 pub enum KeyChangeError {
     /// There is one.
     #[error(
-        "a successor is pinned already, {0}: only it can take the place of the key that signs; use it \
-         (`oubliette keys rotate --successor FILE`), and pin the next one then; if its file is lost, \
-         `oubliette keys rotate --without-successor`, and make a new backup"
+        "a successor is pinned already, {0}: only it can take the place of the key that signs; use it, \
+         and pin the next one then; if its file is lost, change the key without it, and make a new backup"
     )]
     AlreadyPinned(SigningKeyId),
     /// A successor is pinned, and was not given.
     #[error(
-        "the successor {0} is pinned, and only it can take the place of the key that signs: give its file \
-         (`--successor FILE`); if that is lost, say `--without-successor`, and make a new backup: a vault \
-         that is restored from an earlier one will not know the new key"
+        "the successor {0} is pinned, and only it can take the place of the key that signs: give its file; if \
+         that is lost, change the key without it, and make a new backup: a vault that is restored from an earlier \
+         one will not know the new key"
     )]
     SuccessorNeeded(SigningKeyId),
     /// No successor is pinned.
     #[error(
-        "no successor is pinned, so that nobody would know this one for the vault's: leave `--successor` \
-         out, and pin one afterwards (`oubliette keys successor --out FILE`)"
+        "no successor is pinned, so that nobody would know this one for the vault's: change the key without a \
+         successor, and pin one afterwards"
     )]
     NothingPinned,
     /// Another one is pinned.
@@ -115,22 +114,19 @@ pub enum KeyChangeError {
     },
     /// It is in the history.
     #[error(
-        "key {0} signed for this vault before, and cannot be its successor again; make another \
-         (`oubliette keys successor --out FILE`)"
+        "key {0} signed for this vault before, and cannot be its successor again; make another"
     )]
     SignedBefore(SigningKeyId),
     /// A day to come.
     #[error("the key cannot have been stolen since {0}: that is still to come")]
     StillToCome(Timestamp),
     /// There is no such key.
-    #[error(
-        "this vault never signed with key {0}; `oubliette keys` lists those that it did sign with"
-    )]
+    #[error("this vault never signed with key {0}")]
     UnknownKey(SigningKeyId),
     /// The key signs.
     #[error(
-        "key {0} signs now, and cannot distrust itself: change it \
-         (`oubliette keys rotate --compromised-since WHEN`), which distrusts it as well"
+        "key {0} signs now, and cannot distrust itself: change it and say since when it is compromised, which \
+         distrusts it as well"
     )]
     SignsNow(SigningKeyId),
     /// It is distrusted.
@@ -143,9 +139,9 @@ pub enum KeyChangeError {
     },
     /// A successor was pinned for the key, and waits.
     #[error(
-        "the successor {successor} is pinned for key {key}: put it in that key's place, which distrusts \
-         the key as well (`oubliette keys rotate --successor FILE --compromised-since WHEN`); if its file is \
-         lost, `oubliette keys rotate --without-successor --compromised-since WHEN --distrust {key}`"
+        "the successor {successor} is pinned for key {key}: put it in that key's place, and say since when \
+         that is compromised, which distrusts it as well; if its file is lost, change the key without it, and \
+         distrust the earlier one"
     )]
     SuccessorWaits {
         /// The key.
@@ -366,7 +362,7 @@ pub(super) async fn say_due<S: EventStore>(
             Ok(()) => vault.has_said(said.id()).await?,
             Err(Untold::Store(error)) if refuses(&error) => {
                 tracing::warn!(
-                    %error,
+                    error = %crate::words::chain(&error),
                     "the event store does not take announcements: a vault that is put back will not \
                      learn of the change of its signing key from it"
                 );
@@ -416,7 +412,7 @@ async fn set_tombstones_again<S: EventStore>(
         }
         Err(Untold::Store(error)) => {
             tracing::warn!(
-                vault = %vault.id(), %error,
+                vault = %vault.id(), error = %crate::words::chain(&error),
                 "not all tombstones could be set again under the present key; it is tried again when the layer opens"
             );
             Ok(())

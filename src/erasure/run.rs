@@ -77,8 +77,7 @@ impl<S: EventStore> Oubliette<S> {
         let (layer, subject, reason) =
             (Arc::clone(&self.layer), subject.clone(), reason.to_owned());
         let run = async move { forget(&layer, &subject, &reason, options, &progress).await };
-        let task = runtime::spawn(run).map_err(VaultError::from)?;
-        task.await.map_err(|_| ErasureError::Interrupted)?
+        runtime::spawn(run)?.await?
     }
 
     /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nothing
@@ -125,14 +124,13 @@ impl<S: EventStore> Oubliette<S> {
             // What is due needs no decision, and a change of the signing key may be what ends a theft.
             let said = say_due(&layer, vault).await;
             if let (Err(_), Err(error)) = (&looked, &said) {
-                tracing::warn!(%error, "what the vault has to say is still to be announced");
+                tracing::warn!(error = %crate::words::chain(error), "what the vault has to say is still to be announced");
             }
             looked?;
             let resumed = resume(&layer, vault, None).await;
             said.and(resumed)
         };
-        let task = runtime::spawn(run).map_err(VaultError::from)?;
-        task.await.map_err(|_| ErasureError::Interrupted)?
+        runtime::spawn(run)?.await?
     }
 
     /// The records of all erasures that are decided, in the order of the instants at which they were, by the clock.
@@ -187,7 +185,7 @@ async fn forget<S: EventStore>(
         // Somebody else's erasure waits for the store: that must not keep this subject's keys
         // alive. One of this subject's own is not decided twice, whatever the options are now.
         Err(error) if error.is_pending() && decided(vault, subject)?.is_none() => {
-            tracing::warn!(%error, "an earlier erasure waits for the event store");
+            tracing::warn!(error = %crate::words::chain(&error), "an earlier erasure waits for the event store");
             waits = Some(error);
         }
         // It will be told of this erasure, too.

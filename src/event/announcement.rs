@@ -259,7 +259,7 @@ pub(crate) struct Distrust {
 
 /// A text is no announcement.
 #[derive(Debug, thiserror::Error)]
-#[error("not an announcement, as `oubliette erasures export` writes them: {0}")]
+#[error("not an announcement, as lists of erasures hold them")]
 pub struct AnnouncementError(#[source] JsonError);
 
 impl FromStr for Announcement {

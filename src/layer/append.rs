@@ -55,11 +55,7 @@ pub(super) async fn append<S: EventStore>(
     }
     let layer = Arc::clone(layer);
     // A task of its own: a caller who drops the future must not stop an append between the claim and the store.
-    let task = runtime::spawn(async move { run(&layer, &keeper, work, targets).await });
-    let task = task.map_err(|none| StoreError::backend(false, none))?;
-    task.await.unwrap_or_else(|_| {
-        Err(StoreError::backend(true, "the append's task was cut off; retry with the same ids"))
-    })
+    runtime::spawn(async move { run(&layer, &keeper, work, targets).await })?.await?
 }
 
 async fn work_of<S: EventStore>(

@@ -12,10 +12,11 @@ use super::{
     sealing::{Prepared, SealedEvent, Witness, Work, prepare},
 };
 use crate::{
+    TaskError,
     event::{EventId, Json, NewEvent, Payload, StreamName, Subject},
     policy::Policy,
     runtime,
-    vault::{Claim, Keeper, OpenClaim, Settled, Vault, VaultError, at_once},
+    vault::{Claim, Keeper, OpenClaim, Settled, Vault, at_once},
 };
 
 /// How long a permit keeps others waiting, unless somebody says otherwise.
@@ -116,7 +117,7 @@ impl Codec {
     /// owner waits for all who hold a [`Sealed`] of the same stream.
     ///
     /// # Errors
-    /// As [`Codec::seal`]; [`CodecError::CutOff`], [`CodecError::NoRuntime`].
+    /// As [`Codec::seal`]; [`CodecError::Task`].
     pub async fn seal_many(
         &self,
         events: Vec<(StreamName, NewEvent)>,
@@ -131,10 +132,9 @@ impl Codec {
         let sealing = async move {
             prepare(&codec, &keeper, &NoStore, &work).await.map(|sealed| Unclaimed(Some(sealed)))
         };
-        let sealing = runtime::spawn(sealing).map_err(VaultError::from)?;
-        let mut unclaimed = sealing.await.unwrap_or(Err(CodecError::CutOff))?;
+        let mut unclaimed = runtime::spawn(sealing)?.await??;
         let Some(Prepared { sealed, mut permit }) = unclaimed.0.take() else {
-            return Err(CodecError::CutOff);
+            return Err(TaskError::Cancelled.into());
         };
         let hand_out = |SealedEvent { event, keys, .. }| Sealed {
             id: event.id,

@@ -1,15 +1,21 @@
 //! What can go wrong with sealing and opening.
 
 use crate::{
+    TaskError,
     crypto::SealError,
     event::{RecordedEvent, StreamName, Subject},
     policy::PolicyRefusal,
-    runtime::NoRuntime,
     store::{Refusal, StoreError, Unreadable},
     vault::VaultError,
 };
 
 /// Why a payload was not sealed, or not opened.
+///
+/// Whose fault it is:
+/// - the caller's: [`Forgotten`](Self::Forgotten), [`Refused`](Self::Refused), [`Ownerless`](Self::Ownerless),
+///   [`Invalid`](Self::Invalid), [`NoVault`](Self::NoVault);
+/// - the machine's: [`Vault`](Self::Vault), [`Sealing`](Self::Sealing), [`Task`](Self::Task);
+/// - damage or an attack: [`Unreadable`](Self::Unreadable).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
@@ -20,9 +26,9 @@ pub enum CodecError {
         subject: Subject,
     },
     /// The payload cannot be sealed under this policy.
-    #[error("refused: {0}")]
-    Refused(#[source] PolicyRefusal),
-    /// Some of the stream was forgotten, and what would be sealed in it has no owner: no person's
+    #[error(transparent)]
+    Refused(PolicyRefusal),
+    /// Some of the stream was forgotten, and nobody owns what would be sealed in it: no person's
     /// forgetting would reach it.
     #[error(
         "{stream} has no owner any more, and what is sealed in it would be nobody's: first append an \
@@ -35,7 +41,7 @@ pub enum CodecError {
         events: Vec<String>,
     },
     /// The sealed payload cannot be opened, and not because somebody is forgotten.
-    #[error("cannot be opened: {0}")]
+    #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// The call makes no sense here.
     #[error("invalid request: {0}")]
@@ -46,22 +52,19 @@ pub enum CodecError {
     /// Sealing itself failed.
     #[error(transparent)]
     Sealing(SealError),
-    /// The runtime was shut down meanwhile, and nothing was handed out.
-    #[error("the runtime was shut down while this was sealed; store nothing, and seal it again")]
-    CutOff,
-    /// It was called outside of a Tokio runtime, and needs one. Nothing was sealed.
-    #[error("{NoRuntime}")]
-    NoRuntime,
+    /// The task that seals did not end by itself, and nothing was handed out: store nothing, and seal it again.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// The vault failed: no key, no sealing.
-    #[error("the vault failed: {0}")]
-    Vault(#[source] VaultError),
+    #[error(transparent)]
+    Vault(VaultError),
 }
 
 impl From<VaultError> for CodecError {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Forgotten { subject, .. } => Self::Forgotten { subject },
-            VaultError::NoRuntime => Self::NoRuntime,
+            VaultError::Task(error) => Self::Task(error),
             VaultError::KeyMissing(_) => Self::Unreadable(Unreadable::KeyMissing),
             other => Self::Vault(other),
         }
@@ -85,8 +88,7 @@ impl From<CodecError> for StoreError {
                 Self::Refused { refusal: Refusal::Ownerless(ownerless.to_string()), source: None }
             }
             CodecError::Invalid(why) => Self::Invalid(why),
-            CodecError::CutOff => Self::backend(true, "the runtime was shut down"),
-            CodecError::NoRuntime => Self::backend(false, NoRuntime),
+            CodecError::Task(error) => Self::Task(error),
             CodecError::NoVault => Self::Refused { refusal: Refusal::NoVault, source: None },
             CodecError::Sealing(error) => Self::Vault(Box::new(error)),
             CodecError::Vault(error) => Self::Vault(Box::new(error)),
@@ -96,6 +98,22 @@ impl From<CodecError> for StoreError {
 }
 
 impl CodecError {
+    /// Whether the same call may succeed later without anybody's changing anything: what is so of the vault, and
+    /// a [task](TaskError::is_temporary) that was cut off.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Vault(error) => error.is_temporary(),
+            Self::Task(error) => error.is_temporary(),
+            Self::Forgotten { .. }
+            | Self::Refused(_)
+            | Self::Ownerless { .. }
+            | Self::Unreadable(_)
+            | Self::Invalid(_)
+            | Self::NoVault
+            | Self::Sealing(_) => false,
+        }
+    }
+
     /// The store's error for an event that was read.
     pub(super) fn on_read(self, event: &RecordedEvent) -> StoreError {
         match self {

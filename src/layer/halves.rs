@@ -48,7 +48,20 @@ pub(super) struct Found {
 #[allow(clippy::large_enum_variant)] // as `Delivery`
 pub(super) enum Joined {
     Event(Found),
+    /// What it notes does not fit the place where it is, or cannot be read.
+    Misplaced(RecordedEvent, Unreadable),
+    /// A private half whose public half is nowhere. Auditors alone are shown it.
+    LoneHalf(RecordedEvent),
     CaughtUp,
+}
+
+/// Who reads all streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// They get what is somebody's event, and an error at the first that cannot be read.
+    Readers,
+    /// They get all that is there, also what is wrong with it.
+    Auditors,
 }
 
 /// What an event is that is stored in one piece or, with its private half, in two.
@@ -72,7 +85,7 @@ pub(super) async fn document_of(
 }
 
 enum Waiting {
-    Ready(Result<Joined, StoreError>),
+    Ready(Joined),
     /// For the private half with this id.
     Half(Found, EventId),
 }
@@ -81,21 +94,26 @@ struct Join<S> {
     layer: Arc<Layer<S>>,
     inner: Subscription,
     backwards: bool,
+    audience: Audience,
     ended: bool,
     queue: VecDeque<Waiting>,
+    /// Private halves whose public half has not come yet; each is near the other.
     held: HashMap<EventId, RecordedEvent>,
 }
 
-/// Joins the halves among the deliveries of all streams; private halves disappear.
+/// Joins the halves among the deliveries of all streams; private halves disappear. Only a failure of the store
+/// ends it.
 pub(super) fn join_all<S: EventStore>(
     layer: Arc<Layer<S>>,
     inner: Subscription,
     direction: Direction,
+    audience: Audience,
 ) -> impl futures::Stream<Item = Result<Joined, StoreError>> + Send {
     let join = Join {
         layer,
         inner,
         backwards: direction == Direction::Backwards,
+        audience,
         ended: false,
         queue: VecDeque::new(),
         held: HashMap::new(),
@@ -111,76 +129,115 @@ impl<S: EventStore> Join<S> {
             let patience = if self.backwards { PATIENCE } else { 0 };
             let impatient = self.ended || self.queue.len() > patience;
             match self.queue.pop_front() {
-                Some(Waiting::Ready(joined)) => return joined.map(Some),
-                Some(Waiting::Half(found, id)) if impatient => {
-                    return look_up(&self.layer, found, id).await.map(Some);
+                Some(Waiting::Ready(joined)) => return Ok(Some(joined)),
+                Some(Waiting::Half(mut found, id)) if impatient => {
+                    // Whether it can be done without, the opening says.
+                    found.private =
+                        self.layer.private_half(&found.event.stream, id).await?.map(Box::new);
+                    return Ok(Some(Joined::Event(found)));
                 }
                 Some(waiting) => self.queue.push_front(waiting),
                 None if self.ended => return Ok(None),
                 None => {}
             }
             match self.inner.next().await.transpose()? {
-                None => self.ended = true,
-                Some(Delivery::CaughtUp) => {
-                    self.queue.push_back(Waiting::Ready(Ok(Joined::CaughtUp)));
+                None => {
+                    self.ended = true;
+                    self.let_go();
                 }
+                Some(Delivery::CaughtUp) => self.ready(Joined::CaughtUp),
                 Some(Delivery::Event(event)) => self.take(event),
             }
         }
     }
 
     fn take(&mut self, mut event: RecordedEvent) {
-        // The layer's bookkeeping is no event. Read by its stream's name it is shown.
         if event.is_announcement() {
+            // The layer's bookkeeping is no event. Read by its stream's name it is shown.
+            if self.audience == Audience::Auditors {
+                // Only what is signed counts of it: no note beside it, and no token in it.
+                event.metadata = None;
+                self.ready(Joined::Event(Found { event, private: None }));
+            }
             return;
         }
-        let placed = Notes::of(event.metadata.as_ref())
-            .and_then(|notes| Ok((logical_of(&self.layer.codec, &event.stream, &notes)?, notes)));
-        let (logical, notes) = match placed {
-            Ok(placed) => placed,
-            Err(_) if event.is_tombstone() => {
-                // Anybody can write what looks like one, and stops no reader.
-                let found = Found { event, private: None };
-                return self.queue.push_back(Waiting::Ready(Ok(Joined::Event(found))));
-            }
-            Err(unreadable) => {
-                let error = unreadable_event(unreadable, &event);
-                return self.queue.push_back(Waiting::Ready(Err(error)));
-            }
+        let notes = match Notes::of(event.metadata.as_ref()) {
+            Ok(notes) => notes,
+            Err(unreadable) => return self.misplaced(event, unreadable),
         };
-        if notes.public.is_some() {
-            let waits =
-                |waiting: &&mut Waiting| matches!(waiting, Waiting::Half(_, id) if *id == event.id);
-            match self.queue.iter_mut().find(waits) {
-                Some(waiting) => waiting.resolve(event),
-                None => {
-                    // More halves than an append has, beside those of one of which the other
-                    // halves are not read: they are not needed.
-                    if self.held.len() >= 2 * PATIENCE {
-                        self.held.clear();
-                    }
-                    self.held.insert(event.id, event);
-                }
-            }
-            return;
+        let logical = logical_of(&self.layer.codec, &event.stream, &notes);
+        if notes.public.is_some() && (logical.is_ok() || self.may_be_anothers(&notes)) {
+            return self.take_half(event);
         }
-        event.stream = logical;
-        let half = notes.private;
-        let mut found = Found { event, private: None };
-        self.queue.push_back(match half {
-            None => Waiting::Ready(Ok(Joined::Event(found))),
-            Some(id) => match self.held.remove(&id) {
-                Some(private) => {
-                    found.private = Some(Box::new(private));
-                    Waiting::Ready(Ok(Joined::Event(found)))
-                }
-                None => Waiting::Half(found, id),
-            },
+        let private = notes.private.and_then(|id| self.held.remove(&id)).map(Box::new);
+        event.stream = match logical {
+            Ok(logical) => logical,
+            // What is told of the one half goes for the other.
+            Err(unreadable) => return self.misplaced(event, unreadable),
+        };
+        self.queue.push_back(match notes.private {
+            Some(id) if private.is_none() => Waiting::Half(Found { event, private }, id),
+            _ => Waiting::Ready(Joined::Event(Found { event, private })),
         });
+    }
+
+    fn take_half(&mut self, half: RecordedEvent) {
+        let waits =
+            |waiting: &&mut Waiting| matches!(waiting, Waiting::Half(_, id) if *id == half.id);
+        if let Some(waiting) = self.queue.iter_mut().find(waits) {
+            return waiting.resolve(half);
+        }
+        // More halves than an append has, beside those of one of which the other halves are not
+        // read: they are not needed.
+        if self.held.len() >= 2 * PATIENCE {
+            self.let_go();
+        }
+        self.held.insert(half.id, half);
+    }
+
+    /// Waits no longer for the public halves of those that are held.
+    fn let_go(&mut self) {
+        let lone = self.held.drain().map(|(_, half)| Waiting::Ready(Joined::LoneHalf(half)));
+        if self.audience == Audience::Auditors {
+            self.queue.extend(lone);
+        }
+    }
+
+    fn misplaced(&mut self, event: RecordedEvent, unreadable: Unreadable) {
+        // Anybody can write what looks like a tombstone, and stops no reader.
+        let passes = event.is_tombstone() && self.audience == Audience::Readers;
+        self.ready(match passes {
+            true => Joined::Event(Found { event, private: None }),
+            false => Joined::Misplaced(event, unreadable),
+        });
+    }
+
+    fn ready(&mut self, joined: Joined) {
+        self.queue.push_back(Waiting::Ready(joined));
+    }
+
+    /// Whether no rule of the policy splits the stream that is noted: another vault's policy may. Then its
+    /// public half, which has a tag, says whose both are. Readers are told of it at once.
+    fn may_be_anothers(&self, notes: &Notes) -> bool {
+        let names = |logical| self.layer.policy().reading_plan(logical).split_names;
+        self.audience == Audience::Auditors
+            && notes.stream.as_ref().is_some_and(|logical| names(logical).is_none())
     }
 }
 
 impl<S: EventStore> Layer<S> {
+    /// Finds a private half in its stream; it is likely to be near the end.
+    async fn private_half(
+        &self,
+        logical: &StreamName,
+        id: EventId,
+    ) -> Result<Option<RecordedEvent>, StoreError> {
+        let Some(names) = self.policy().reading_plan(logical).split_names else {
+            return Ok(None);
+        };
+        Ok(self.find_in(&names.private, [id].into(), None).await?.pop())
+    }
+
     /// The notes of an event in the readable half of a logical stream.
     ///
     /// # Errors
@@ -216,30 +273,15 @@ impl<S: EventStore> Layer<S> {
 
 impl Waiting {
     fn resolve(&mut self, private: RecordedEvent) {
-        let taken = std::mem::replace(self, Self::Ready(Ok(Joined::CaughtUp)));
+        let taken = std::mem::replace(self, Self::Ready(Joined::CaughtUp));
         *self = match taken {
             Self::Half(mut found, _) => {
                 found.private = Some(Box::new(private));
-                Self::Ready(Ok(Joined::Event(found)))
+                Self::Ready(Joined::Event(found))
             }
             ready @ Self::Ready(_) => ready,
         };
     }
-}
-
-/// Finds a private half in its stream; it is likely to be near the end.
-async fn look_up<S: EventStore>(
-    layer: &Layer<S>,
-    mut found: Found,
-    id: EventId,
-) -> Result<Joined, StoreError> {
-    let plan = layer.codec.policy().reading_plan(&found.event.stream);
-    let Some(names) = plan.split_names else {
-        return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
-    };
-    // Whether it can be done without, the opening says.
-    found.private = layer.find_in(&names.private, [id].into(), None).await?.pop().map(Box::new);
-    Ok(Joined::Event(found))
 }
 
 /// Reads one split stream: its public half, and beside it, in step, its private half.

@@ -43,7 +43,8 @@ use async_trait::async_trait;
 
 pub use codec::Codec;
 pub use error::CodecError;
-pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
+pub(crate) use inspect::{Specimen, try_tokens};
+pub(crate) use opening::TokenFate;
 pub use opening::{EventRef, Opened};
 pub use owners::{NotMended, OwnersError, OwnersRebuilt};
 pub(crate) use placement::Placement;
@@ -162,7 +163,7 @@ impl<S: EventStore> Oubliette<S> {
         match self.resume().await {
             Ok(completed) => self.layer.tell_completed(completed),
             Err(error) if error.is_pending() => {
-                tracing::warn!(%error, "what the vault has to say waits for the event store");
+                tracing::warn!(error = %crate::words::chain(&error), "what the vault has to say waits for the event store");
             }
             Err(ErasureError::MirrorsPending { mirrors, erased }) => {
                 self.layer.tell_completed(erased);

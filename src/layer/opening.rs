@@ -7,8 +7,8 @@ use super::{
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
     event::{
-        EventId, EventType, Holes, Json, KeyId, Payload, RecordedEvent, Shredded, StreamName,
-        Subject, Withheld, WithheldReason,
+        ErasureId, EventId, EventType, Holes, Json, KeyId, Payload, RecordedEvent, Shredded,
+        StreamName, Subject, Withheld, WithheldReason,
     },
     store::Unreadable,
     vault::{Keeper, KeyLookup, Tagged, VaultError},
@@ -166,6 +166,30 @@ pub struct Opened {
     pub unvouched: bool,
 }
 
+/// What happened to a token.
+pub(crate) enum TokenFate {
+    /// It opens. It is sealed for this subject.
+    Open(Plaintext, Subject),
+    /// Its key is destroyed.
+    Shredded(Token, ErasureId),
+    /// It does not open, though its key lives.
+    Failed(Unreadable),
+    /// The vault does not give its key: there is none, or it is beneath a damaged page.
+    NoKey(VaultError),
+}
+
+/// Opens a token under its key, if that lives. Whoever reads or judges events opens them here.
+pub(super) async fn try_token(vault: &dyn Keeper, token: Token, associated: &[u8]) -> TokenFate {
+    match vault.opening_key(token.key_id()).await {
+        Ok(KeyLookup::Live { key, subject }) => match crypto::open(token, &key, associated) {
+            Ok(plaintext) => TokenFate::Open(plaintext, subject),
+            Err(error) => TokenFate::Failed(error.into()),
+        },
+        Ok(KeyLookup::Shredded { erasure }) => TokenFate::Shredded(token, erasure),
+        Err(error) => TokenFate::NoKey(error),
+    }
+}
+
 impl Codec {
     /// Opens a stored event as far as the vault can. `as_it_stands` is taken where it was never
     /// sealed.
@@ -245,16 +269,16 @@ impl Codec {
                 opened.withheld.push(Withheld { why: WithheldReason::NoVault, fields: fields() });
                 continue;
             };
-            match key_of(&**vault, id, stored).await? {
-                KeyLookup::Live { key, subject } => {
-                    let plaintext = crypto::open(token, &key, &associated)
-                        .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
+            match try_token(&**vault, token, &associated).await {
+                TokenFate::Open(plaintext, subject) => {
                     plaintexts.push(plaintext);
                     if i == 0 && !stored.notes.others {
                         opened.subject = Some(subject);
                     }
                 }
-                KeyLookup::Shredded { erasure } => {
+                TokenFate::Failed(unreadable) => return Err(unreadable.into()),
+                TokenFate::NoKey(error) => return Err(no_key(&**vault, id, stored, error).await),
+                TokenFate::Shredded(token, erasure) => {
                     opened.shredded.push(Shredded {
                         origin: vault.id(),
                         reference: vault.reference(erasure, event.stream).await?,
@@ -294,17 +318,18 @@ pub(super) async fn is_dead(vault: &dyn Keeper, token: &Token) -> bool {
     matches!(vault.opening_key(token.key_id()).await, Ok(KeyLookup::Shredded { .. }))
 }
 
-/// The state of a token's key.
-async fn key_of(vault: &dyn Keeper, id: KeyId, stored: &Stored) -> Result<KeyLookup, CodecError> {
-    match (vault.opening_key(id).await, &stored.notes.mac) {
-        (Err(VaultError::KeyMissing(_)), Some(tag)) if !tag.names(vault.id()) => {
-            Err(Unreadable::OtherVault.into())
-        }
-        // Ids name the eras of the vault that made them, and this vault never had that one.
-        (Err(VaultError::KeyMissing(_)), Some(_)) if !vault.knows_era_of(id).await? => {
-            Err(Unreadable::UnknownEra.into())
-        }
-        (state, _) => Ok(state?),
+/// Why there is no key for a token, as far as the event and the key's id say.
+async fn no_key(vault: &dyn Keeper, id: KeyId, stored: &Stored, error: VaultError) -> CodecError {
+    let tag = stored.notes.mac.filter(|_| matches!(error, VaultError::KeyMissing(_)));
+    match tag {
+        Some(tag) if !tag.names(vault.id()) => Unreadable::OtherVault.into(),
+        // Ids name the eras of the vault that made them, and this vault may never have had that one.
+        Some(_) => match vault.knows_era_of(id).await {
+            Ok(true) => error.into(),
+            Ok(false) => Unreadable::UnknownEra.into(),
+            Err(error) => error.into(),
+        },
+        None => error.into(),
     }
 }
 

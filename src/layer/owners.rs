@@ -40,6 +40,18 @@ pub enum OwnersError {
     Store(#[from] StoreError),
 }
 
+impl OwnersError {
+    /// Whether the same call may succeed later without anybody's changing anything: what is so of vault and
+    /// store.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Vault(error) => error.is_temporary(),
+            Self::Store(error) => error.is_temporary(),
+            Self::NoVault => false,
+        }
+    }
+}
+
 /// There is one of each vault's.
 const LOOKED: [u8; 16] = [0; 16];
 
@@ -178,7 +190,7 @@ impl<S: EventStore> Oubliette<S> {
                 let opened: Vec<_> = fates
                     .into_iter()
                     .filter_map(|(_, fate)| match fate {
-                        TokenFate::Open(plaintext) => Some(plaintext),
+                        TokenFate::Open(plaintext, _) => Some(plaintext),
                         _ => None,
                     })
                     .collect();

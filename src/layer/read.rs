@@ -16,18 +16,17 @@ use std::{
 use futures::{
     FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream,
 };
-use tokio::task::JoinHandle;
 
 use super::{
-    CodecError, Layer,
+    Layer,
     document::Notes,
     error::unreadable_event,
-    halves::{Found, Joined, join_all, join_one},
+    halves::{Audience, Found, Joined, join_all, join_one},
     placement::{Placement, logical_of},
 };
 use crate::{
     event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
-    runtime,
+    runtime::{self, Task},
     store::{
         Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
         StoreError, Subscription,
@@ -76,7 +75,7 @@ pub(super) fn read_all<S: EventStore>(
     // Private halves count for the inner store, so that the limit is applied here.
     let inner = layer.store.read_all(ReadAllOptions { limit: None, ..options });
     let inner = inner.map_ok(Delivery::Event).boxed();
-    let joined = join_all(Arc::clone(layer), inner, options.direction);
+    let joined = join_all(Arc::clone(layer), inner, options.direction, Audience::Readers);
     let joined = joined.take(options.limit.unwrap_or(usize::MAX));
     open_in_order::<_, AllStreams>(Arc::clone(layer), joined.boxed())
 }
@@ -94,11 +93,11 @@ pub(super) fn subscribe<S: EventStore>(
     }
     let inner = layer.store.subscribe(after, Filter { event_types, ..Filter::default() });
     let logical = Filter { stream_prefixes, ..Filter::default() };
-    let joined = join_all(Arc::clone(layer), inner, Direction::Forwards);
+    let joined = join_all(Arc::clone(layer), inner, Direction::Forwards, Audience::Readers);
     let joined = joined.try_filter(move |joined| {
         future::ready(match joined {
             Joined::Event(found) => logical.passes(&found.event.stream, &found.event.event_type),
-            Joined::CaughtUp => true,
+            Joined::Misplaced(..) | Joined::LoneHalf(_) | Joined::CaughtUp => true,
         })
     });
     open_in_order::<_, Deliveries>(Arc::clone(layer), joined.boxed())
@@ -188,10 +187,10 @@ impl<S: EventStore> Open<S> for AllStreams {
     type Opened = RecordedEvent;
 
     async fn open(layer: &Layer<S>, joined: Joined) -> Result<Option<RecordedEvent>, StoreError> {
-        match joined {
-            Joined::Event(found) => layer.open(found).await.map(Some),
-            Joined::CaughtUp => Ok(None),
-        }
+        Ok(match Deliveries::open(layer, joined).await? {
+            Some(Delivery::Event(event)) => Some(event),
+            Some(Delivery::CaughtUp) | None => None,
+        })
     }
 }
 
@@ -202,10 +201,12 @@ impl<S: EventStore> Open<S> for Deliveries {
     type Opened = Delivery;
 
     async fn open(layer: &Layer<S>, joined: Joined) -> Result<Option<Delivery>, StoreError> {
-        Ok(Some(match joined {
-            Joined::Event(found) => Delivery::Event(layer.open(found).await?),
-            Joined::CaughtUp => Delivery::CaughtUp,
-        }))
+        match joined {
+            Joined::Event(found) => Ok(Some(Delivery::Event(layer.open(found).await?))),
+            Joined::Misplaced(event, unreadable) => Err(unreadable_event(unreadable, &event)),
+            Joined::LoneHalf(_) => Ok(None),
+            Joined::CaughtUp => Ok(Some(Delivery::CaughtUp)),
+        }
     }
 }
 
@@ -233,7 +234,7 @@ struct InOrder<S, O: Open<S>> {
 /// Where a chunk is opened: by the task that polls, or on another thread.
 enum Chunk<T> {
     Here(BoxFuture<'static, Vec<Result<T, StoreError>>>),
-    There(JoinHandle<Vec<Result<T, StoreError>>>),
+    There(Task<Vec<Result<T, StoreError>>>),
 }
 
 impl<T> Chunk<T> {
@@ -242,7 +243,7 @@ impl<T> Chunk<T> {
             Self::Here(opening) => opening.poll_unpin(context),
             Self::There(task) => task
                 .poll_unpin(context)
-                .map(|done| done.unwrap_or_else(|_| vec![Err(interrupted())])),
+                .map(|done| done.unwrap_or_else(|error| vec![Err(error.into())])),
         }
     }
 }
@@ -280,9 +281,7 @@ impl<S: EventStore, O: Open<S>> InOrder<S, O> {
         }
         match runtime::spawn_blocking(move || runtime::block_on(opening)) {
             Ok(opening) => Chunk::There(opening),
-            Err(none) => {
-                Chunk::Here(future::ready(vec![Err(StoreError::backend(false, none))]).boxed())
-            }
+            Err(error) => Chunk::Here(future::ready(vec![Err(error.into())]).boxed()),
         }
     }
 }
@@ -326,8 +325,4 @@ async fn open_all<S: EventStore, O: Open<S>>(
         }
     }
     opened
-}
-
-fn interrupted() -> StoreError {
-    CodecError::Invalid("the runtime ended while events were being opened".to_owned()).into()
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{Layer, Oubliette};
 use crate::{
+    TaskError,
     event::{Generation, Subject, Timestamp},
     runtime,
     store::{EventStore, StoreError},
@@ -30,7 +31,7 @@ const TOLD_EVERY: u64 = 4096;
 #[non_exhaustive]
 pub enum RotateError {
     /// Nothing here was ever sealed for this subject.
-    #[error("subject {0} is unknown here; check the spelling (`inventory` lists the subjects)")]
+    #[error("subject {0} is unknown here; check the spelling (the inventory lists the subjects)")]
     UnknownSubject(Subject),
     /// The layer was opened without a vault.
     #[error("opened without a vault: there are no keys to rotate")]
@@ -41,9 +42,22 @@ pub enum RotateError {
     /// The event store failed while an owner change was to be settled.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The runtime ended meanwhile. Repeating it goes on with what is left.
-    #[error("the runtime ended while keys were rotated; repeat it")]
-    Interrupted,
+    /// The task that looks for keys did not end by itself. Repeating it goes on with what is left.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+impl RotateError {
+    /// Whether the same call may succeed later without anybody's changing anything: what is so of vault and
+    /// store, and a [task](TaskError::is_temporary) that was cut off.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Vault(error) => error.is_temporary(),
+            Self::Store(error) => error.is_temporary(),
+            Self::Task(error) => error.is_temporary(),
+            Self::UnknownSubject(_) | Self::NoVault => false,
+        }
+    }
 }
 
 /// What rotating one subject did.
@@ -130,7 +144,7 @@ impl<S: EventStore> Oubliette<S> {
         let (found, old) = mpsc::channel(TOGETHER);
         let walking = vault.clone();
         let walk = move || find_old(&walking, before, &found, &progress);
-        let walk = runtime::spawn_blocking(walk).map_err(VaultError::from)?;
+        let walk = runtime::spawn_blocking(walk)?;
         let unsettled = Arc::new(AtomicU64::new(0));
         let old = stream::unfold(old, |mut old| async move { Some((old.recv().await?, old)) });
         let rotated = old
@@ -153,7 +167,7 @@ impl<S: EventStore> Oubliette<S> {
             .buffer_unordered(TOGETHER)
             .try_fold(0, |sum, one| async move { Ok(sum + one) })
             .await?;
-        let keys = walk.await.map_err(|_| RotateError::Interrupted)??;
+        let keys = walk.await??;
         let unsettled = unsettled.load(Ordering::Relaxed);
         Ok(Swept { before, keys, rotated, unsettled })
     }

@@ -207,7 +207,8 @@ mod tests {
             let bank = Bank::new(stores).await;
             let silent = bank.ends(bank.forget("user-1", 0, TALKING)).await.unwrap_err();
             assert!(matches!(silent, ErasureError::AnnouncementPending { .. }), "{silent}");
-            assert!(silent.to_string().contains("not answered for 300 s"), "{silent}");
+            let told = crate::words::chain(&silent);
+            assert!(told.contains("not answered for 300 s"), "{told}");
             bank.goes_on().await;
         }
     }
@@ -230,7 +231,9 @@ mod tests {
             let ended = bank.ends(bank.forget("user-1", TALKING, reads)).await;
             match ended {
                 Ok(_) => break,
-                Err(error) => assert!(error.to_string().contains("not answered"), "{error}"),
+                Err(error) => {
+                    assert!(crate::words::chain(&error).contains("not answered"), "{error}")
+                }
             }
             errors += 1;
         }

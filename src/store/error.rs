@@ -3,12 +3,22 @@
 use std::fmt;
 
 use super::{Capability, ExpectedRevision};
-use crate::event::{EventId, Position, Revision, StreamName, Subject};
+use crate::{
+    TaskError,
+    event::{EventId, Position, Revision, StreamName, Subject},
+};
 
 /// A source error of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Why a store did not do what it was asked. No message holds anything of a payload.
+///
+/// Whose fault it is:
+/// - the caller's: [`Conflict`](Self::Conflict), which is nobody's, [`IdInUse`](Self::IdInUse),
+///   [`OtherContent`](Self::OtherContent), [`Invalid`](Self::Invalid), [`ForeignPosition`](Self::ForeignPosition),
+///   [`Unsupported`](Self::Unsupported), [`Forgotten`](Self::Forgotten), [`Refused`](Self::Refused);
+/// - the machine's: [`Vault`](Self::Vault), [`Backend`](Self::Backend), [`Task`](Self::Task);
+/// - damage: [`Damaged`](Self::Damaged); damage or an attack: [`Unreadable`](Self::Unreadable).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -94,14 +104,14 @@ pub enum StoreError {
     },
 
     /// The vault failed: no key, no append.
-    #[error("the vault failed: {0}")]
+    #[error("the vault failed")]
     Vault(#[source] BoxError),
 
     /// The store has something at this position that it did not write. What is there before and behind it
     /// can still be read.
     #[error(
-        "the event at position {position} is damaged in the event store ({source}): restore it from a copy of \
-         the store; `verify` tells of all that are"
+        "the event at position {position} is damaged in the event store: restore it from a copy of the store; \
+         verifying tells of all that are"
     )]
     Damaged {
         /// The event's position.
@@ -111,13 +121,18 @@ pub enum StoreError {
     },
 
     /// The store itself failed.
-    #[error("the event store failed: {source}")]
+    #[error("the event store failed")]
     Backend {
         /// Whether a retry may help.
         temporary: bool,
         /// The backend's own error.
         source: BoxError,
     },
+
+    /// The task that did it did not end by itself. Where it appended, retry with the same ids: that tells
+    /// whether it was done.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 /// At which revision a stream is.
@@ -269,9 +284,25 @@ impl StoreError {
         Self::Backend { temporary, source: source.into() }
     }
 
-    /// Whether the same call may succeed later, with nothing done about it.
+    /// Whether the same call may succeed later without anybody's changing anything: a
+    /// [`Backend`](Self::Backend) that says so, and a [task](TaskError::is_temporary) that was cut off. A
+    /// [`Conflict`](Self::Conflict) is not: another writer was first, and the decision must be taken anew.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Backend { temporary: true, .. })
+        match self {
+            Self::Backend { temporary, .. } => *temporary,
+            Self::Task(error) => error.is_temporary(),
+            Self::Conflict { .. }
+            | Self::IdInUse { .. }
+            | Self::OtherContent { .. }
+            | Self::Invalid(_)
+            | Self::ForeignPosition(_)
+            | Self::Unsupported(_)
+            | Self::Forgotten { .. }
+            | Self::Refused { .. }
+            | Self::Unreadable { .. }
+            | Self::Vault(_)
+            | Self::Damaged { .. } => false,
+        }
     }
 }
 

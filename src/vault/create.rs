@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    MemoKind, Moved, OpenAs, PageStoreKind, SlotConfig, Vault, VaultError,
+    MemoKind, Moved, OpenAs, OpenVaultError, PageStoreKind, SlotConfig, Vault, VaultError,
     records::{disk::Disk, eras::Eras, memos, places},
     shared::Limits,
     tree::{Erasure, Tree},
@@ -14,22 +14,22 @@ impl Vault {
     /// in a file there, without mirrors, wrapped by nothing).
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`] where either exists; [`VaultError::SlotWithin`] where the slot is in
-    /// the folder.
-    pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+    /// [`OpenVaultError::NotEmpty`] where the folder is not empty; [`OpenVaultError::Slot`] where the slot exists, or
+    /// is in the folder.
+    pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, OpenVaultError> {
         Self::create_with(folder, slot, PageStoreKind::default())
     }
 
     /// [`Vault::create`], with its pages in this page store.
     ///
     /// # Errors
-    /// Those of [`Vault::create`]; [`VaultError::NoPageStore`].
+    /// Those of [`Vault::create`]; [`OpenVaultError::NoPageStore`].
     pub fn create_with(
         folder: &Path,
         slot: impl Into<SlotConfig>,
         pages: PageStoreKind,
-    ) -> Result<Self, VaultError> {
-        Self::over(Tree::create_at(folder, slot, pages)?.into(), Limits::default())
+    ) -> Result<Self, OpenVaultError> {
+        Ok(Self::over(Tree::create_at(folder, slot, pages)?.into(), Limits::default())?)
     }
 
     /// Moves the pages of a vault that is not open to another page store, and shows how many were
@@ -38,13 +38,13 @@ impl Vault {
     /// store in force.
     ///
     /// # Errors
-    /// Those of [`Vault::open`]; [`VaultError::NoPageStore`], [`VaultError::DiskFull`].
+    /// Those of [`Vault::open`]; [`OpenVaultError::NoPageStore`], [`VaultError::DiskFull`].
     pub fn move_pages(
         folder: &Path,
         slot: impl Into<SlotConfig>,
         to: PageStoreKind,
         progress: impl Fn(u64),
-    ) -> Result<Moved, VaultError> {
+    ) -> Result<Moved, OpenVaultError> {
         Tree::open_as(folder, slot, OpenAs::Known)?.move_pages(folder, to, progress)
     }
 
@@ -52,12 +52,12 @@ impl Vault {
     /// of it is left: what is missing is an error.
     ///
     /// # Errors
-    /// [`VaultError::InUse`], [`VaultError::NotFound`], [`VaultError::SlotMissing`],
-    /// [`VaultError::WrongKek`], [`VaultError::KekMissing`]; [`VaultError::EpochTooLow`] and
-    /// [`VaultError::Counter`], where the slot is bound to one; [`VaultError::FolderCopied`],
-    /// [`VaultError::FolderOld`] and [`VaultError::SlotOld`], where it is not certain that this is the
-    /// folder that was opened last with the slot; [`VaultError::NewerFormat`]; storage errors.
-    pub fn open(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+    /// [`OpenVaultError::InUse`], [`OpenVaultError::NotFound`]; [`OpenVaultError::Slot`] where the slot is missing, is
+    /// wrapped by another key, or is behind its counter; [`OpenVaultError::FolderCopied`],
+    /// [`OpenVaultError::FolderOld`] and [`OpenVaultError::SlotOld`], where it is not certain that this is the
+    /// folder that was opened last with the slot; [`OpenVaultError::Vault`] where a newer program wrote it, or its
+    /// storage fails.
+    pub fn open(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, OpenVaultError> {
         Self::open_as(folder, slot, OpenAs::Known)
     }
 
@@ -69,13 +69,13 @@ impl Vault {
         folder: &Path,
         slot: impl Into<SlotConfig>,
         how: OpenAs,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, OpenVaultError> {
         let tree = Arc::new(Tree::open_as(folder, slot, how)?);
         if how == OpenAs::TheOne {
             let disk = Disk::new(Arc::clone(&tree));
             disk.put(memos::without_looked(&disk)?)?;
         }
-        Self::over(tree, Limits::default())
+        Ok(Self::over(tree, Limits::default())?)
     }
 
     /// Gives a copy of a vault's folder a root slot of its own, at `to`, with a fresh root, and opens
@@ -89,13 +89,13 @@ impl Vault {
     /// the other's word. Use them with two event stores: neither knows the keys that the other makes.
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`] where there is something at `to`; [`VaultError::SlotWithin`]; as of
-    /// [`Vault::open`].
+    /// [`OpenVaultError::OwnSlot`]; [`OpenVaultError::Slot`] where there is something at `to`, or it is in the folder;
+    /// as of [`Vault::open`].
     pub fn give_own_slot(
         folder: &Path,
         from: impl Into<SlotConfig>,
         to: impl Into<SlotConfig>,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, OpenVaultError> {
         let tree = Arc::new(Tree::give_own_slot(folder, from.into(), to.into())?);
         let disk = Disk::new(Arc::clone(&tree));
         // It signs with a key of its own: otherwise what it announces would be the other's word, too.
@@ -108,7 +108,7 @@ impl Vault {
         // All in one step, which is the one that writes the slot.
         disk.erase(parting)?;
         drop(disk);
-        Self::over(tree, Limits::default())
+        Ok(Self::over(tree, Limits::default())?)
     }
 
     /// A vault in memory, for tests and for trying things out.

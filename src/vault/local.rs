@@ -19,10 +19,12 @@ use super::{
     commit::committer::{Committer, Job, Reply, Wanted},
     keeper::{Guards, NewStreams},
     records::disk::Disk,
+    root::SlotError,
     shared::{Limits, Shared},
     tree::Tree,
 };
 use crate::{
+    TaskError,
     crypto::{DataKey, wipe_stack},
     event::{ErasureId, ErasureRef, EventId, KeyId, StreamName, Subject, VaultId},
 };
@@ -77,6 +79,31 @@ impl Drop for Open {
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Vault").field(&self.id().0).finish()
+    }
+}
+
+/// Why the committer was not asked, or did not answer.
+pub(super) enum NotAsked {
+    ReadOnly,
+    /// It ends before the vault's last handle only where it panicked.
+    Panicked,
+}
+
+impl From<NotAsked> for VaultError {
+    fn from(why: NotAsked) -> Self {
+        match why {
+            NotAsked::ReadOnly => Self::ReadOnly,
+            NotAsked::Panicked => Self::Task(TaskError::Panicked),
+        }
+    }
+}
+
+impl From<NotAsked> for SlotError {
+    fn from(why: NotAsked) -> Self {
+        match why {
+            NotAsked::ReadOnly => Self::ReadOnly,
+            NotAsked::Panicked => Self::Task(TaskError::Panicked),
+        }
     }
 }
 
@@ -152,9 +179,12 @@ impl Vault {
     }
 
     /// Has the committer do something, and waits for its answer.
-    pub(super) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
+    pub(super) async fn ask<T, E: From<NotAsked>>(
+        &self,
+        job: impl FnOnce(Reply<T, E>) -> Job,
+    ) -> Result<T, E> {
         if self.is_read_only() {
-            return Err(VaultError::ReadOnly);
+            return Err(NotAsked::ReadOnly.into());
         }
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
@@ -163,7 +193,7 @@ impl Vault {
             #[cfg(test)]
             self.open.shared.disk.faults.asked.fetch_add(1, Ordering::SeqCst);
         }
-        answer.await.unwrap_or(Err(VaultError::Poisoned))
+        answer.await.unwrap_or(Err(NotAsked::Panicked.into()))
     }
 
     /// The vault's identity.

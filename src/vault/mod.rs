@@ -50,7 +50,7 @@ mod wire;
 
 use admission::{Admission, in_flight::InFlight};
 pub use commit::unsettled::{OpenClaim, Settled};
-pub use error::{VaultError, VaultIdText};
+pub use error::{OpenVaultError, VaultError, VaultIdText};
 #[cfg(test)]
 pub(crate) use keeper::{Answer, GuardId, Release};
 pub(crate) use keeper::{Guard, Halves, Keeper, at_once};
@@ -81,7 +81,8 @@ pub(crate) use root::fuzz as fuzz_sector;
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
-    Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotLocation, SlotState, WrappedBy,
+    Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotError, SlotLocation, SlotState,
+    WrappedBy,
 };
 #[cfg(feature = "pkcs11")]
 pub use root::{Pkcs11Object, Pkcs11UriError};

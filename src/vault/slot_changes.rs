@@ -5,7 +5,7 @@ use std::path::Path;
 #[cfg(feature = "tpm")]
 use super::TpmIndex;
 use super::{
-    Kek, MirrorState, Passphrase, SlotState, Vault, VaultError,
+    Kek, MirrorState, Passphrase, SlotError, SlotState, Vault,
     commit::committer::Job,
     root::{KekSecret, SlotChange},
 };
@@ -15,8 +15,8 @@ impl Vault {
     /// Where the root slot is, and the state of it and its mirrors.
     ///
     /// # Errors
-    /// [`VaultError::Poisoned`].
-    pub fn root_slot(&self) -> Result<SlotState, VaultError> {
+    /// [`SlotError::Poisoned`].
+    pub fn root_slot(&self) -> Result<SlotState, SlotError> {
         self.shared().disk.tree().slot()
     }
 
@@ -25,8 +25,8 @@ impl Vault {
     /// epoch: a rollback to before what was forgotten since would not be detected.
     ///
     /// # Errors
-    /// [`VaultError::Poisoned`].
-    pub fn stale_mirrors(&self) -> Result<Vec<MirrorState>, VaultError> {
+    /// [`SlotError::Poisoned`].
+    pub fn stale_mirrors(&self) -> Result<Vec<MirrorState>, SlotError> {
         let SlotState { mut mirrors, counter, .. } = self.root_slot()?;
         mirrors.extend(counter);
         mirrors.retain(|mirror| mirror.stale);
@@ -38,7 +38,7 @@ impl Vault {
     ///
     /// # Errors
     /// Where the slot itself fails; that a mirror still cannot be reached is no error.
-    pub async fn retry_mirrors(&self) -> Result<(), VaultError> {
+    pub async fn retry_mirrors(&self) -> Result<(), SlotError> {
         if self.is_read_only() {
             // Nothing was written that they could have missed.
             return Ok(());
@@ -51,25 +51,24 @@ impl Vault {
     /// next erasure.
     ///
     /// # Errors
-    /// [`VaultError::KekUnusable`], after which nothing has changed.
+    /// [`SlotError::KekUnusable`], after which nothing has changed.
     pub async fn set_kek(
         &self,
         kek: &Kek,
         passphrase: Option<&Passphrase>,
-    ) -> Result<(), VaultError> {
+    ) -> Result<(), SlotError> {
         let (kek, passphrase) = (kek.clone(), passphrase.cloned());
         // A command may take its time.
         let read = move || KekSecret::read(&kek, passphrase.as_ref());
-        let secret = runtime::spawn_blocking(read)?.await;
-        let secret = secret.map_err(|error| VaultError::Storage(Box::new(error)))??;
+        let secret = runtime::spawn_blocking(read)?.await??;
         self.change_slot(SlotChange::Kek(secret)).await
     }
 
     /// Makes a mirror of the root slot; where there is one of this vault's already, takes it on.
     ///
     /// # Errors
-    /// [`VaultError::Mirror`].
-    pub async fn add_mirror(&self, path: &Path) -> Result<(), VaultError> {
+    /// [`SlotError::Mirror`].
+    pub async fn add_mirror(&self, path: &Path) -> Result<(), SlotError> {
         self.change_slot(SlotChange::AddMirror(path.to_owned())).await
     }
 
@@ -77,8 +76,8 @@ impl Vault {
     /// caller vouches that it is destroyed.
     ///
     /// # Errors
-    /// [`VaultError::Mirror`].
-    pub async fn retire_mirror(&self, path: &Path, lost: bool) -> Result<(), VaultError> {
+    /// [`SlotError::Mirror`].
+    pub async fn retire_mirror(&self, path: &Path, lost: bool) -> Result<(), SlotError> {
         self.change_slot(SlotChange::RetireMirror { path: path.to_owned(), lost }).await
     }
 
@@ -87,10 +86,10 @@ impl Vault {
     /// own. Binding again is how the owner goes on after a rollback was dealt with.
     ///
     /// # Errors
-    /// [`VaultError::Counter`], [`VaultError::Unsupported`] where it is bound to another one; after
+    /// [`SlotError::Counter`], [`SlotError::Unsupported`] where it is bound to another one; after
     /// either nothing has changed.
     #[cfg(feature = "tpm")]
-    pub async fn bind_counter(&self, counter: &TpmIndex) -> Result<(), VaultError> {
+    pub async fn bind_counter(&self, counter: &TpmIndex) -> Result<(), SlotError> {
         self.change_slot(SlotChange::BindCounter(counter.clone())).await
     }
 
@@ -98,12 +97,12 @@ impl Vault {
     /// it cannot be reached.
     ///
     /// # Errors
-    /// [`VaultError::Counter`] where it cannot be destroyed; the slot no longer notes it.
-    pub async fn release_counter(&self, lost: bool) -> Result<(), VaultError> {
+    /// [`SlotError::Counter`] where it cannot be destroyed; the slot no longer notes it.
+    pub async fn release_counter(&self, lost: bool) -> Result<(), SlotError> {
         self.change_slot(SlotChange::ReleaseCounter { lost }).await
     }
 
-    async fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
+    async fn change_slot(&self, change: SlotChange) -> Result<(), SlotError> {
         self.ask(|reply| Job::Slot(change, reply)).await
     }
 }

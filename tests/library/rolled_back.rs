@@ -11,6 +11,7 @@ mod machine;
 mod meddling;
 mod property;
 mod skipped;
+mod theft;
 mod unseen;
 mod waiting;
 
@@ -26,7 +27,7 @@ use oubliette::{
         Append, Capabilities, Capability, Delivery, EventStore, EventStoreExt, ExpectedRevision,
         Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError, Unreadable,
     },
-    vault::{Vault, VaultError, internals::Plumbing as _},
+    vault::{OpenVaultError, Vault, internals::Plumbing as _},
 };
 
 /// Someone with an account, and somebody else.
@@ -253,7 +254,7 @@ async fn a_store_that_refuses_announcements_does_not_stop_an_erasure() {
     // But who noted the epoch elsewhere is told.
     let vault = bank.vault().unwrap();
     match vault.expect_epoch(erased.epoch) {
-        Err(VaultError::EpochTooLow { found, expected, .. }) => {
+        Err(OpenVaultError::EpochTooLow { found, expected, .. }) => {
             assert_eq!((found, expected), (vault.epoch().unwrap(), erased.epoch));
         }
         other => panic!("{other:?}"),

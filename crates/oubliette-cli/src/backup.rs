@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use oubliette::{
+    TaskError,
     event::Timestamp,
     vault::{
         Backup, BackupId, BackupState,
@@ -17,6 +18,7 @@ use super::{
     clock::expiry,
     erasures,
     exit::CliError,
+    known::noted,
     open::{Globals, refuse_dash},
     output::{self, Out, cell, note, number, stdout_style},
     read::time,
@@ -249,7 +251,7 @@ pub(super) async fn restore(
     let erasures = args.erasures.as_ref().map(read).transpose()?.unwrap_or_default();
     let (file, watch) = (args.file.clone(), Spinner::new("places restored"));
     let read = tokio::task::spawn_blocking(move || VerifiedBackup::read(&file, identities));
-    let verified = read.await.map_err(|_| BackupError::Interrupted)??;
+    let verified = read.await.map_err(TaskError::from)??;
     if !args.even_expired {
         verified.refuse_expired()?;
     }
@@ -258,7 +260,7 @@ pub(super) async fn restore(
     let restored = globals.unlocked()?.restore(verified, erasures, watch.teller()).await;
     watch.finish();
     let restored = restored?;
-    restored.parts.notes.iter().for_each(|told| note(globals.json, told));
+    restored.parts.notes.iter().for_each(|told| note(globals.json, &noted(told)));
     globals.tell_of_witness(&restored.parts.oubliette.witnessed());
     if let Some(left) = &restored.left {
         let text = format!(

@@ -100,7 +100,7 @@ pub(super) async fn forget(
     args: &ForgetArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    check_reason(&args.reason, &args.subject).map_err(CliError::usage)?;
+    check_reason(&args.reason, &args.subject)?;
     let asks = !args.yes;
     if asks && !(stdin().is_terminal() && stderr().is_terminal()) {
         return Err(CliError::usage("forgetting cannot be undone: say --yes")

@@ -271,7 +271,7 @@ async fn pin(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliErr
     let store = globals.open_existing().await?;
     let vault = vault(&store)?;
     if let Some(pinned) = vault.pinned_successor()? {
-        return Err(CliError::usage(KeyChangeError::AlreadyPinned(pinned.key)));
+        return Err(KeyChangeError::AlreadyPinned(pinned.key).into());
     }
     let successor = Arc::new(Successor::generate(vault.id())?);
     // Before it counts: a successor whose secret nobody has could never take over.

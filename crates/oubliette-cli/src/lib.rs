@@ -19,10 +19,12 @@ mod findings;
 mod forget;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod hints;
 mod import;
 mod inventory;
 mod kek;
 mod keys;
+mod known;
 mod open;
 mod output;
 mod owners;

@@ -20,6 +20,7 @@ use super::{
     exit::CliError,
     forget::tell_completed,
     kek::KekParser,
+    known,
     output::{self, agree, note},
 };
 
@@ -138,7 +139,7 @@ impl Globals {
         if self.no_vault {
             let folder = self.folder();
             let parts = folder.open(Access::WithoutVault, self.policy.as_deref()).await?;
-            parts.notes.iter().for_each(|told| note(self.json, told));
+            parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
             return Ok(parts.oubliette);
         }
         self.open_existing().await
@@ -151,7 +152,7 @@ impl Globals {
     }
 
     fn told(&self, parts: Parts) -> Result<Store, CliError> {
-        parts.notes.iter().for_each(|told| note(self.json, told));
+        parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
         self.tell_of_witness(&parts.oubliette.witnessed());
         Ok(parts.oubliette)
     }
@@ -199,7 +200,7 @@ impl Globals {
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
         }
-        parts.notes.iter().for_each(|told| note(self.json, told));
+        parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
         self.tell_of_witness(&parts.oubliette.witnessed());
         parts.oubliette.completed().iter().for_each(|erased| tell_completed(self.json, erased));
         if access == Access::Create && self.policy.is_some() {

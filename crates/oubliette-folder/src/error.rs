@@ -1,32 +1,57 @@
 //! What can go wrong with a data folder.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::folder::FORMAT;
 use oubliette::{
+    TaskError,
     erasure::ErasureError,
     event::SigningKeyId,
     policy::PolicyErrors,
     store::{StoreError, sqlite::OpenError},
-    vault::{Unlearned, VaultError, backup::BackupError},
+    vault::{OpenVaultError, SlotError, Unlearned, VaultError, backup::BackupError},
     words::{agree, count},
 };
+use oubliette_files::own::Refused;
 use uuid::Uuid;
 
-/// Why a folder could not be opened. Nothing was changed.
+/// Why a data folder was not made, opened, changed or restored.
+///
+/// Whose fault it is:
+/// - the caller's: [`NotFound`](Self::NotFound), [`NotOurs`](Self::NotOurs), [`Occupied`](Self::Occupied),
+///   [`RootWithin`](Self::RootWithin), [`BadRoot`](Self::BadRoot), [`RootUnknown`](Self::RootUnknown),
+///   [`OtherSlot`](Self::OtherSlot), [`StoreShared`](Self::StoreShared), [`NotText`](Self::NotText),
+///   [`PolicyAbsent`](Self::PolicyAbsent), [`Policy`](Self::Policy), [`NothingToRestoreTo`](Self::NothingToRestoreTo),
+///   [`ErasuresOfAnotherVault`](Self::ErasuresOfAnotherVault), [`Contradiction`](Self::Contradiction), and
+///   [`NewerFormat`](Self::NewerFormat), which an older program met;
+/// - the machine's: [`NoPlaceForRoot`](Self::NoPlaceForRoot), [`NoPlaceForSettings`](Self::NoPlaceForSettings),
+///   [`Io`](Self::Io), [`Task`](Self::Task);
+/// - damage: [`ManifestLost`](Self::ManifestLost), [`VaultMissing`](Self::VaultMissing),
+///   [`EventsMissing`](Self::EventsMissing), [`BadSettings`](Self::BadSettings);
+/// - an attack, or the wrong copy: [`VaultOfAnotherStore`](Self::VaultOfAnotherStore),
+///   [`SettingsOfAnotherVault`](Self::SettingsOfAnotherVault), [`PolicyChanged`](Self::PolicyChanged),
+///   [`Foreign`](Self::Foreign), [`ErasuresDoNotOpen`](Self::ErasuresDoNotOpen),
+///   [`StatementDoesNotCount`](Self::StatementDoesNotCount),
+///   [`ErasuresOfCompromisedKey`](Self::ErasuresOfCompromisedKey);
+/// - what its parts say: [`Open`](Self::Open), [`Store`](Self::Store), [`OpenVault`](Self::OpenVault),
+///   [`Vault`](Self::Vault), [`Slot`](Self::Slot), [`Erasure`](Self::Erasure), [`Backup`](Self::Backup);
+///   [`AfterKeyChange`](Self::AfterKeyChange) and [`AfterRestoring`](Self::AfterRestoring) say what is done already.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FolderError {
     /// There is nothing.
-    #[error("there is no data folder at {0}; `import` or `append` makes one")]
+    #[error("there is no data folder at {0}; to write to it makes one")]
     NotFound(PathBuf),
     /// There is something else.
-    #[error("{0} is not empty and not a data folder of ours; choose another with --dir")]
+    #[error("{0} is not empty and not a data folder of ours; choose another")]
     NotOurs(PathBuf),
     /// There is something where a new data folder's events or vault would begin.
     #[error(
         "there is no data folder at {}, and to begin one, {} must be empty; it is not. If it belongs to a \
-         data folder, say which (--dir); if not, choose another place ({option})",
+         data folder, say which; if not, choose another place for the {what}",
         folder.display(), path.display()
     )]
     Occupied {
@@ -34,14 +59,13 @@ pub enum FolderError {
         folder: PathBuf,
         /// What is not empty.
         path: PathBuf,
-        /// What says where it is to be.
-        option: &'static str,
+        /// What was to be there: `event store` or `vault`.
+        what: &'static str,
     },
     /// It has vault and events, and nothing that says that they belong together.
     #[error(
         "{0} is damaged: it has a vault and events, but its oubliette.json is missing or cannot be read; \
-         say where the root slot is, and the file is written anew: `oubliette --root SLOT root` (with \
-         --kek, --vault and --store where they were set)"
+         open it with its root slot (and with what else was set for it), and the file is written anew"
     )]
     ManifestLost(PathBuf),
     /// A newer program made it.
@@ -58,14 +82,12 @@ pub enum FolderError {
     /// The vault that belongs to the events is gone.
     #[error(
         "{0} has events but no vault: a new vault beside old events would make them unreadable \
-         for ever; say where the vault is (--vault), restore the vault from a backup (`oubliette restore`), or read \
-         what is public with --no-vault"
+         for ever; say where it is, restore the vault from a backup, or read what is public without it"
     )]
     VaultMissing(PathBuf),
     /// The events that belong to the vault are gone.
     #[error(
-        "{0} has a vault but no events; say where they are (--store), restore them, or choose another \
-         folder"
+        "{0} has a vault but no events; say where they are, restore them, or choose another folder"
     )]
     EventsMissing(PathBuf),
     /// Events and vault do not belong together.
@@ -82,8 +104,7 @@ pub enum FolderError {
     },
     /// There is no place for the root slot.
     #[error(
-        "no place for the vault's root slot: set --root or OUBLIETTE_ROOT, or XDG_STATE_HOME or HOME to an \
-         absolute path"
+        "no place for the vault's root slot: say where, or set XDG_STATE_HOME or HOME to an absolute path"
     )]
     NoPlaceForRoot,
     /// The root slot would lie in the folder.
@@ -101,16 +122,12 @@ pub enum FolderError {
     #[error("the root slot cannot be at {0}: {1}")]
     BadRoot(PathBuf, String),
     /// Neither the user's settings nor the folder say where the root slot is.
-    #[error(
-        "nobody noted for this user where the root slot of {0} is; say where with --root, and with \
-         `oubliette --root PLACE root` it is noted"
-    )]
+    #[error("nobody noted for this user where the root slot of {0} is; say where, and it is noted")]
     RootUnknown(PathBuf),
     /// The pages do not belong to the slot that the caller names, and another one is noted.
     #[error(
-        "the folder's pages do not belong to the root slot {given}, which --root or OUBLIETTE_ROOT names; \
-         the one that is noted for this folder is {noted}: leave out the first, or name the second. Copy \
-         neither over the other: a folder may work under each"
+        "the folder's pages do not belong to the root slot {given} that was named; the one that is noted for this \
+         folder is {noted}: name none, or the second. Copy neither over the other: a folder may work under each"
     )]
     OtherSlot {
         /// The slot that the caller names.
@@ -119,8 +136,14 @@ pub enum FolderError {
         noted: PathBuf,
         /// Why they do not belong together.
         #[source]
-        source: VaultError,
+        source: OpenVaultError,
     },
+    /// The event store of a copied folder is elsewhere, and the other folder's as well.
+    #[error(
+        "the event store of this folder is elsewhere, and the other folder's as well; copy it, and say where the \
+         copy is"
+    )]
+    StoreShared,
     /// There is no place for the settings.
     #[error(
         "no place to note what was set for the folder (its mirrors, say): set XDG_CONFIG_HOME or HOME to \
@@ -129,8 +152,7 @@ pub enum FolderError {
     NoPlaceForSettings,
     /// A path that could not be noted.
     #[error(
-        "the path {} is not UTF-8 text, so it cannot be noted and found again; give another one: --root or \
-         XDG_STATE_HOME for the root slot, or --vault, --store, --mirror, --kek",
+        "the path {} is not UTF-8 text, so it cannot be noted and found again; give another one",
         .0.display()
     )]
     NotText(PathBuf),
@@ -158,10 +180,9 @@ pub enum FolderError {
     },
     /// There is no `policy.toml`. That it is absent says nothing: the vault keeps the policy that counts.
     #[error(
-        "{} is absent. The policy that this folder works under is in the vault: \
-         `oubliette --dir {} policy show > {}` brings the file back. To work without a policy, make that \
-         file, empty, and say `oubliette --dir {} policy adopt`",
-        file.display(), path.display(), file.display(), path.display()
+        "{} is absent. The policy that this folder works under is in the vault: write the file anew from there. To \
+         work without a policy, make that file, empty, and adopt it",
+        file.display()
     )]
     PolicyAbsent {
         /// The folder.
@@ -171,10 +192,9 @@ pub enum FolderError {
     },
     /// `policy.toml` is not what was adopted.
     #[error(
-        "{} is not the policy that this folder works under: somebody changed it. Look at it; \
-         `oubliette --dir {} policy adopt` makes it the folder's policy, `oubliette --dir {} policy show` \
-         prints the one that counts until then",
-        file.display(), path.display(), path.display()
+        "{} is not the policy that this folder works under: somebody changed it. Look at it, and adopt it, or write \
+         the one anew that counts until then",
+        file.display()
     )]
     PolicyChanged {
         /// The folder.
@@ -191,9 +211,15 @@ pub enum FolderError {
     /// The event store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The vault cannot be opened.
+    /// The vault cannot be made or opened.
+    #[error(transparent)]
+    OpenVault(#[from] OpenVaultError),
+    /// The vault failed, once it was open.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The root slot of a vault that is open failed, or was not changed.
+    #[error(transparent)]
+    Slot(#[from] SlotError),
     /// An erasure that was cut off cannot be completed.
     #[error(transparent)]
     Erasure(#[from] ErasureError),
@@ -204,34 +230,34 @@ pub enum FolderError {
     #[error(
         "of the given erasures, {} of this vault's {}: changed, forged, or of a newer program; \
          or an earlier restoration of the same backup announced them, under a key that no backup has; nothing \
-         was restored: take the file as `erasures export` wrote it; or, if it is that, restore without it, and \
-         answer what opening asks of each erasure (`--believe-erasure`)",
+         was restored: take the list as it was written; or, if it is that, restore without it, and \
+         answer what opening asks of each erasure",
         .0, agree(*.0 as u64, "does not count", "do not count")
     )]
     ErasuresDoNotOpen(usize),
     /// A statement about signing keys among the erasures that were to be applied to a restored vault.
     #[error(
         "a statement about signing keys among the given erasures does not count: {0}; nothing was restored: \
-         take the whole file as `erasures export` wrote it"
+         take the whole list as it was written"
     )]
     StatementDoesNotCount(Unlearned),
     /// Erasures that were to be applied to a restored vault, and that a key signed which was stolen.
     #[error(
         "of the given erasures, {} {} announced by a signing key alone that is compromised: nothing was \
-         restored; take a file that `erasures export` wrote after the key was changed, or restore \
-         without, and say of each whether to apply it (`--believe-erasure`)",
+         restored; take a list that was written after the key was changed, or restore without, and say of each whether to \
+         apply it",
         .0, agree(*.0 as u64, "is", "are")
     )]
     ErasuresOfCompromisedKey(usize),
     /// None of the erasures that were to be applied to a restored vault is this vault's.
     #[error(
-        "the given list has {}, and none of this vault's: nothing was restored; take the file that \
-         `erasures export` wrote of the vault that is to be restored",
+        "the given list has {}, and none of this vault's: nothing was restored; take the list of the vault that \
+         is to be restored",
         count(*.0 as u64, "erasure")
     )]
     ErasuresOfAnotherVault(usize),
     /// The signing key was changed; what came afterwards failed.
-    #[error("the signing keys are changed, and {key} signs from now on; but {source}")]
+    #[error("the signing keys are changed, and {key} signs from now on; opening the folder failed")]
     AfterKeyChange {
         /// The key that signs, or was pinned.
         key: SigningKeyId,
@@ -240,7 +266,7 @@ pub enum FolderError {
     },
     /// One announcement is to be applied and to be passed over.
     #[error(
-        "{}: say one of the two, `--believe-erasure` or `--past-erasure`; nothing was changed",
+        "{}: say one of the two; nothing was changed",
         both(.believed, .passed)
     )]
     Contradiction {
@@ -250,7 +276,7 @@ pub enum FolderError {
         passed: Uuid,
     },
     /// The vault was restored; opening it failed. Do not restore it again: open it, as the cause says.
-    #[error("the vault is restored, and its root slot is at {root}; but {source}")]
+    #[error("the vault is restored, and its root slot is at {root}; opening it failed")]
     AfterRestoring {
         /// Where the root slot is.
         root: PathBuf,
@@ -260,14 +286,79 @@ pub enum FolderError {
     /// A backup cannot be restored.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// Something is in the place of a file or folder of ours that is not, or not this user's.
+    #[error("{} is not touched: {why}", path.display())]
+    Foreign {
+        /// What is not touched.
+        path: PathBuf,
+        /// What it is, and what to do.
+        why: String,
+    },
+    /// A task did not end by itself.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// The file system refuses.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be read or written")]
     Io {
         /// What was touched.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl FolderError {
+    /// Why a file at this path was not opened.
+    pub(super) fn refused(path: &Path) -> impl Fn(Refused) -> Self {
+        move |refused| match refused {
+            Refused::Foreign { path, why } => Self::Foreign { path, why },
+            Refused::Io(source) => Self::Io { path: path.to_owned(), source },
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody's changing anything: what is so of its parts.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Open(error) => error.is_temporary(),
+            Self::Store(error) => error.is_temporary(),
+            Self::OpenVault(error) | Self::OtherSlot { source: error, .. } => error.is_temporary(),
+            Self::Vault(error) => error.is_temporary(),
+            Self::Slot(error) => error.is_temporary(),
+            Self::Erasure(error) => error.is_temporary(),
+            Self::Backup(error) => error.is_temporary(),
+            Self::Task(error) => error.is_temporary(),
+            Self::AfterKeyChange { .. }
+            | Self::AfterRestoring { .. }
+            | Self::NotFound(_)
+            | Self::NotOurs(_)
+            | Self::Occupied { .. }
+            | Self::ManifestLost(_)
+            | Self::NewerFormat { .. }
+            | Self::VaultMissing(_)
+            | Self::EventsMissing(_)
+            | Self::VaultOfAnotherStore { .. }
+            | Self::NoPlaceForRoot
+            | Self::RootWithin { .. }
+            | Self::BadRoot(..)
+            | Self::RootUnknown(_)
+            | Self::StoreShared
+            | Self::NoPlaceForSettings
+            | Self::NotText(_)
+            | Self::BadSettings { .. }
+            | Self::SettingsOfAnotherVault { .. }
+            | Self::PolicyAbsent { .. }
+            | Self::PolicyChanged { .. }
+            | Self::Policy(_)
+            | Self::NothingToRestoreTo(_)
+            | Self::ErasuresDoNotOpen(_)
+            | Self::StatementDoesNotCount(_)
+            | Self::ErasuresOfCompromisedKey(_)
+            | Self::ErasuresOfAnotherVault(_)
+            | Self::Contradiction { .. }
+            | Self::Foreign { .. }
+            | Self::Io { .. } => false,
+        }
+    }
 }
 
 fn both(believed: &Uuid, passed: &Uuid) -> String {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures::TryStreamExt;
+use tokio::runtime::Handle;
 
 use super::{
     FolderError, PolicyText,
@@ -15,12 +16,16 @@ use super::{
     slot::{absolute_root, make_room},
 };
 use oubliette::{
+    TaskError,
     erasure::{self, ErasureError, KeyChange},
     event::Announcement,
     layer::Oubliette,
     policy::Policy,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{Kek, OpenAs, Passphrase, Vault, VaultError, internals::remove_unfinished},
+    vault::{
+        Kek, OpenAs, OpenVaultError, Passphrase, Vault, VaultError, internals::remove_unfinished,
+    },
+    words::chain,
 };
 use oubliette_files::{durable, own};
 use uuid::Uuid;
@@ -78,8 +83,24 @@ pub struct Parts {
     /// The policy that the caller gave to open it under. It is the folder's own only once it is
     /// [adopted](DataFolder::adopt).
     pub given: Option<PolicyText>,
-    /// What the user should know, in words.
-    pub notes: Vec<String>,
+    /// What the user should know.
+    pub notes: Vec<Note>,
+}
+
+/// What somebody should know who opened a folder. It was opened all the same.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Note {
+    /// In words.
+    Text(String),
+    /// Something to see to.
+    Error(FolderError),
+}
+
+impl From<String> for Note {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
 }
 
 /// Is there, and locked, while the folder is being made; names that begin so are of no account.
@@ -228,7 +249,7 @@ impl DataFolder {
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
         let making = self.path.join(MAKING);
-        let lock = own::open_lock(&making).map_err(VaultError::from)?;
+        let lock = own::open_lock(&making).map_err(FolderError::refused(&making))?;
         lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
         let made = match self.look() {
             Ok(Found::Ours(noted)) => self.open_whole(&noted, Access::Create, given).await,
@@ -248,10 +269,10 @@ impl DataFolder {
     /// An error where there is something in the place of the events or of the vault, but for what an
     /// attempt that was cut off left there.
     fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
-        for (path, option) in [(self.events(), "--store"), (self.vault(), "--vault")] {
+        for (path, what) in [(self.events(), "event store"), (self.vault(), "vault")] {
             if !is_empty(&path)? && !left(&path) {
                 let folder = self.path.clone();
-                return Err(FolderError::Occupied { folder, path, option });
+                return Err(FolderError::Occupied { folder, path, what });
             }
         }
         Ok(())
@@ -278,7 +299,7 @@ impl DataFolder {
                 let root = absolute_root(root)?;
                 match Vault::open(&folder.vault(), folder.slot(&root)?) {
                     Ok(vault) => Some((root, vault)),
-                    Err(error @ VaultError::InUse(_)) => return Err(error.into()),
+                    Err(error @ OpenVaultError::InUse(_)) => return Err(error.into()),
                     Err(_) => None,
                 }
             }
@@ -344,19 +365,18 @@ impl DataFolder {
             tracing::warn!(
                 slot = %within.display(),
                 "the root slot lies in the data folder: whoever copies the folder has both, and with an \
-                 old copy of both, what was forgotten can be read; move it elsewhere and say where with \
-                 --root"
+                 old copy of both, what was forgotten can be read; move it elsewhere and say where it is"
             );
         }
         let vault = match Vault::open_as(&folder.vault(), slot, self.how) {
             // Nothing but what an attempt left, at making or at restoring it.
-            Err(VaultError::NotFound(_)) => {
+            Err(OpenVaultError::NotFound(_)) => {
                 return Err(FolderError::VaultMissing(self.path.clone()));
             }
             Err(
-                source @ (VaultError::SlotOutdated { .. }
-                | VaultError::RolledBack { .. }
-                | VaultError::Damaged(_)),
+                source @ (OpenVaultError::SlotOutdated { .. }
+                | OpenVaultError::RolledBack { .. }
+                | OpenVaultError::Vault(VaultError::Damaged(_))),
             ) => return Err(self.not_of_slot(noted, source)),
             opened => opened?,
         };
@@ -385,17 +405,20 @@ impl DataFolder {
         };
         self.decide(&vault, &announced).await.map_err(after)?;
         let folders = [self.path.clone(), folder.vault(), folder.events()];
-        let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
+        let open = folders.iter().filter_map(|folder| own::too_open(folder));
+        let mut notes: Vec<_> = open.map(Note::Text).collect();
         if !read_only && noted.vault().is_none() {
             self.note_anew(&vault)?;
             notes.push(
                 "oubliette.json was missing or could not be read, and is written anew, with what was given; \
                  what was set for the folder before is not known any more"
-                    .to_owned(),
+                    .to_owned()
+                    .into(),
             );
         }
         if !read_only && let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
-            notes.push(format!("what was set for the folder cannot be noted: {error}"));
+            let why = chain(&error);
+            notes.push(format!("what was set for the folder cannot be noted: {why}").into());
         }
         let policy = self.policy(&vault, access, given.as_ref(), &mut notes).map_err(after)?;
         let opened = self.open_layer(&store, &vault, &policy, &mut notes).await;
@@ -418,7 +441,7 @@ impl DataFolder {
 
     /// Pages that do not belong to the slot: where the caller names another one than is noted, it is most
     /// likely another folder's.
-    fn not_of_slot(&self, noted: &Noted, source: VaultError) -> FolderError {
+    fn not_of_slot(&self, noted: &Noted, source: OpenVaultError) -> FolderError {
         let given = self.root.clone().map(absolute_root).and_then(Result::ok);
         match (given, noted.root()) {
             (Some(given), Some(noted)) if given != noted => {
@@ -438,7 +461,7 @@ impl DataFolder {
         let default = [(&self.vault, self.vault()), (&self.store, self.events())];
         for (said, path) in default {
             if said.is_none() {
-                own::refuse_link(&path).map_err(VaultError::from)?;
+                own::refuse_link(&path).map_err(FolderError::refused(&path))?;
             }
         }
         Ok(())
@@ -450,14 +473,14 @@ impl DataFolder {
         vault: &Vault,
         access: Access,
         given: Option<&PolicyText>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) -> Result<Policy, FolderError> {
         let Some(given) = given else {
             let (adopted, changed) = self.settled_policy(vault)?;
             return match changed {
                 Some(error) if access == Access::Create => Err(error),
                 changed => {
-                    notes.extend(changed.map(|error| error.to_string()));
+                    notes.extend(changed.map(Note::Error));
                     Ok(adopted)
                 }
             };
@@ -481,7 +504,7 @@ impl DataFolder {
             (None, Ok(Some(file))) => file.policy().clone(),
             (None, Ok(None)) => Policy::sealed_by_default(),
             (None, Err(error)) => {
-                notes.push(error.to_string());
+                notes.push(Note::Error(error));
                 Policy::sealed_by_default()
             }
         };
@@ -505,6 +528,14 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
         Err(source) => Err(FolderError::Io { path: path.into(), source }),
     }
+}
+
+/// Runs what blocks where that does no harm.
+pub(super) async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, TaskError> {
+    let runtime = Handle::try_current().map_err(|_| TaskError::NoRuntime)?;
+    Ok(runtime.spawn_blocking(run).await?)
 }
 
 /// Makes a folder that only its owner may look into.

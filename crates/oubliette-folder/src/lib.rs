@@ -17,6 +17,6 @@ mod settings;
 mod slot;
 
 pub use error::FolderError;
-pub use folder::{Access, DataFolder, Parts};
+pub use folder::{Access, DataFolder, Note, Parts};
 pub use policy::{FormerPolicy, PolicyText};
 pub use restore::RestoredFolder;

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{DataFolder, FolderError};
+use super::{DataFolder, FolderError, Note};
 use oubliette::{
     erasure::{self, ErasureError},
     event::{Announcement, EventId},
@@ -119,16 +119,16 @@ impl DataFolder {
         store: &SqliteStore,
         vault: &Vault,
         policy: &Policy,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) -> Result<Oubliette<SqliteStore>, ErasureError> {
         let (store, vault, policy) = (store.clone(), vault.clone(), policy.clone());
         let Some(by) = &self.past_gap else { return Oubliette::open(store, vault, policy).await };
         let (oubliette, accepted) = Oubliette::open_past_gap(store, vault, policy, by).await?;
         notes.extend(accepted.iter().map(|gap| {
-            format!(
-                "announcement {} is missing, which is accepted from now on; `verify` tells of it",
-                gap.event
-            )
+            let event = gap.event;
+            Note::Text(format!(
+                "announcement {event} is missing, which is accepted from now on; `verify` tells of it"
+            ))
         }));
         Ok(oubliette)
     }

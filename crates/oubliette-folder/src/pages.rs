@@ -1,9 +1,7 @@
 //! Where a data folder's vault keeps its pages.
 
-use tokio::runtime::Handle;
-
-use super::{DataFolder, FolderError, manifest::Found};
-use oubliette::vault::{Moved, PageStoreKind, Vault, VaultError};
+use super::{DataFolder, FolderError, folder::blocking, manifest::Found};
+use oubliette::vault::{Moved, PageStoreKind, Vault};
 
 impl DataFolder {
     /// The page store of this folder's vault.
@@ -34,10 +32,6 @@ impl DataFolder {
         folder.refuse_links()?;
         let slot = folder.slot(folder.known_root()?)?;
         let vault = folder.vault();
-        let moving = move || Vault::move_pages(&vault, slot, to, progress);
-        let runtime = Handle::try_current().map_err(|_| VaultError::NoRuntime)?;
-        let moved = runtime.spawn_blocking(moving).await;
-        // The task does not end only where a database panics: it is as after a write that failed.
-        Ok(moved.map_err(|_| VaultError::Poisoned)??)
+        Ok(blocking(move || Vault::move_pages(&vault, slot, to, progress)).await??)
     }
 }

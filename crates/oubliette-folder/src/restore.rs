@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use tokio::runtime::Handle;
-
 use super::{
-    Access, DataFolder, FolderError, Parts,
-    folder::{VAULT_OF_STORE, is_empty},
+    Access, DataFolder, FolderError, Note, Parts,
+    folder::{VAULT_OF_STORE, blocking, is_empty},
     manifest::{Found, Noted},
     settings::usual_root,
     slot::{absolute_root, device, make_room},
@@ -16,7 +14,7 @@ use oubliette::{
     event::Announcement,
     store::{SqliteStore, sqlite::OpenMode},
     vault::{
-        Vault, VaultError,
+        Vault,
         backup::{BackupError, Restored, VerifiedBackup},
         internals::is_free,
     },
@@ -117,10 +115,7 @@ impl DataFolder {
         let noted = noted.with(folder.settings(Some(wanted), &root)?);
         self.rehearse_memo(&noted)?;
         make_room(&root)?;
-        let prepare = move || backup.prepare(&at, slot, progress);
-        let runtime = Handle::try_current().map_err(|_| VaultError::NoRuntime)?;
-        let prepared = runtime.spawn_blocking(prepare);
-        let prepared = prepared.await.map_err(|_| BackupError::Interrupted)??;
+        let prepared = blocking(move || backup.prepare(&at, slot, progress)).await??;
         let replayed = match erasures.is_empty() {
             true => None,
             false => match apply(prepared.vault(), erasures).await {
@@ -147,10 +142,10 @@ impl DataFolder {
         let written = self.write_absent_policy(&adopted).unwrap_or_default();
         let mut parts = self.open(Access::Existing, None).await.map_err(failed)?;
         parts.notes.extend(written.then(|| {
-            format!(
+            Note::Text(format!(
                 "{} was absent: it is written anew, as it was adopted when the backup was made",
                 self.policy_path().display()
-            )
+            ))
         }));
         let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());
         let left = noted_root.filter(elsewhere);

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{FolderError, folder::FORMAT, slot::device};
-use oubliette::vault::{Kek, VaultError};
+use oubliette::vault::Kek;
 use oubliette_files::{
     durable,
     own::{self, Refused},
@@ -77,9 +77,9 @@ impl Settings {
         let Some(path) = path else { return Ok(None) };
         let mut opened = match own::open(&path, OpenOptions::new().read(true)) {
             Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(VaultError::from)?,
+            opened => opened.map_err(FolderError::refused(&path))?,
         };
-        own::refuse_shared(&opened, &path).map_err(VaultError::from)?;
+        own::refuse_shared(&opened, &path).map_err(FolderError::refused(&path))?;
         let mut text = Vec::new();
         let read = opened.read_to_end(&mut text);
         read.map_err(|source| FolderError::Io { path: path.clone(), source })?;

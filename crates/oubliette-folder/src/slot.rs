@@ -10,7 +10,7 @@ use super::{
 };
 #[cfg(feature = "pkcs11")]
 use oubliette::vault::Pkcs11Object;
-use oubliette::vault::{Kek, OpenAs, Passphrase, SlotConfig, SlotLocation, Vault, VaultError};
+use oubliette::vault::{Kek, OpenAs, Passphrase, SlotConfig, SlotLocation, Vault};
 #[cfg(feature = "tpm")]
 use oubliette::vault::{TpmIndex, TpmIndexError};
 
@@ -62,10 +62,7 @@ impl DataFolder {
             return Err(FolderError::NotFound(self.path.clone()));
         };
         if noted.settings().store_at.is_some() && self.store.is_none() {
-            return Err(FolderError::Vault(VaultError::Unsupported(
-                "the event store of this folder is elsewhere, and the other folder's as well; copy it, \
-                 and say with --store where the copy is",
-            )));
+            return Err(FolderError::StoreShared);
         }
         let folder = self.located(&noted);
         folder.refuse_links()?;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     event::VaultId,
-    vault::{Copied, DeadKey, PageStoreKind, Vault, VaultError},
+    vault::{Copied, DeadKey, OpenVaultError, PageStoreKind, Vault, VaultError},
 };
 
 /// A folder that may be a copy of the vault's.
@@ -26,13 +26,13 @@ pub(super) struct Candidate {
 }
 
 /// Whether a folder is one. An error, where it says that it is and does not have its form.
-pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, VaultError> {
+pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, OpenVaultError> {
     let is_file = |path: PathBuf| fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
     let header = folder.join("vault.json");
     if is_file(header.clone()) {
         // No program writes a longer one; whatever it is, it is not read into memory.
         if fs::metadata(&header).is_ok_and(|about| about.len() > 64 << 10) {
-            return Err(VaultError::Damaged("vault.json is too long to be one".to_owned()));
+            return Err(VaultError::Damaged("vault.json is too long to be one".to_owned()).into());
         }
         return match Copied::vault(folder) {
             Ok(vault) => Ok(Some(Candidate {
@@ -40,9 +40,9 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, VaultError> 
                 vault: Some(vault),
                 pages: Copied::pages(folder)?,
             })),
-            Err(VaultError::NotAVault(_)) => Ok(None),
-            // A restoration that was cut off: it may still have pages.
-            Err(VaultError::NotFound(_)) => Ok(Some(Candidate {
+            Err(OpenVaultError::NotAVault(_)) => Ok(None),
+            // A restoration that was cut off: pages it may have all the same.
+            Err(OpenVaultError::NotFound(_)) => Ok(Some(Candidate {
                 folder: folder.to_owned(),
                 vault: None,
                 pages: folder.join(PageStoreKind::default().folder()),

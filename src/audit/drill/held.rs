@@ -9,8 +9,8 @@ use std::{
 use super::{
     Leak, backup,
     marks::{Found, Stray},
-    run::{Run, whole},
     sink::{Seen, Spot},
+    state::{Run, whole},
     stream::LONG,
 };
 use crate::{

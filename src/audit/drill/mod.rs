@@ -13,7 +13,7 @@
 //! - `needles` gathers the values that must not be there in clear, and finds them; `text`
 //!   brings text into the form in which it is compared; `ignored` are words that name no one;
 //! - `copies` reads copies of the vault, which `reader` opens in a process without rights;
-//! - `run` does it all in order, `held` tells what a file held.
+//! - `run` does it all in order, `held` tells what a file held; `state` is what both have at hand.
 //!
 //! What is searched may come from somebody hostile, and the process that searches has the vault. So
 //! it runs no engine over it: it reads bytes, follows no link and opens nothing that is no regular
@@ -36,6 +36,7 @@ mod reader;
 mod rows;
 mod run;
 mod sink;
+mod state;
 mod stream;
 mod text;
 mod walk;
@@ -51,7 +52,7 @@ pub use needles::{MOST_VALUES, SHORTEST_GIVEN, SHORTEST_VALUE};
 pub use reader::{CopyReader, READER, read_copy};
 
 use super::{AuditError, Finding, Severity};
-use crate::{layer::Oubliette, runtime, store::EventStore, vault::VaultError};
+use crate::{layer::Oubliette, runtime, store::EventStore};
 use needles::Needles;
 
 /// What to drill, and what is known of where things belong.
@@ -190,10 +191,10 @@ impl<S: EventStore> Oubliette<S> {
         let run = move || {
             run::run(&vault, &options, &needles, &mut |news| drop(sender.blocking_send(news)))
         };
-        let running = runtime::spawn_blocking(run).map_err(VaultError::from)?;
+        let running = runtime::spawn_blocking(run)?;
         while let Some(news) = news.recv().await {
             tell(news);
         }
-        running.await.unwrap_or(Err(AuditError::Vault(VaultError::Poisoned)))
+        running.await?
     }
 }

@@ -100,7 +100,7 @@ impl Needles {
             }
             let Ok(Document::Stored(mut stored)) = specimen.document else { continue };
             for (_, fate) in try_tokens(vault, &specimen.event, &mut stored).await? {
-                if let TokenFate::Open(plaintext) = fate {
+                if let TokenFate::Open(plaintext, _) = fate {
                     let stream = &specimen.event.stream;
                     gathered.sealed(stream, &plaintext);
                 }

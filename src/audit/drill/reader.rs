@@ -64,7 +64,7 @@ pub fn read_copy(folder: &Path, unconfined: bool) -> io::Result<()> {
         Ok(copy) => copy,
         Err(error) => {
             output.write_all(&[0])?;
-            output.write_all(error.to_string().as_bytes())?;
+            output.write_all(crate::words::chain(&error).as_bytes())?;
             return output.flush();
         }
     };

@@ -11,31 +11,26 @@ use std::{
 
 use super::{
     DrillOptions, DrillProgress, DrillReport, Leak, MOST_UNPACKED,
-    copies::{self, Candidate, Outcome},
+    copies::{self, Outcome},
     held::Held,
     marks::{Marks, Stray},
     needles::{Needles, Skipped},
     sink::{Seen, Sink, Spot},
+    state::{Run, Tell, whole},
     stream::Stream,
     text::Text,
     walk::{self, Entry},
 };
 use crate::{
-    audit::{AuditError, Finding, Location},
-    crypto::Secret,
-    event::KeyId,
-    vault::{Backup, DeadKey, Vault},
+    audit::{AuditError, Location},
+    vault::Vault,
     words::count,
 };
 
-/// How many destroyed keys are tried on sealed parts. All are told.
-const MOST_KEYS: usize = 1 << 20;
 /// No file counts as smaller where it is said how much may come out of it.
 const SMALLEST: u64 = 1 << 20;
 /// How much is read at a time.
 const READ: usize = 256 << 10;
-
-type Tell<'a> = &'a mut (dyn FnMut(DrillProgress) + Send);
 
 pub(super) fn run(
     vault: &Vault,
@@ -95,48 +90,7 @@ pub(super) fn run(
     Ok(run.report)
 }
 
-pub(super) struct Run<'a> {
-    pub(super) vault: &'a Vault,
-    options: &'a DrillOptions,
-    pub(super) needles: &'a Needles,
-    marks: Marks,
-    given: Vec<PathBuf>,
-    slots: Vec<PathBuf>,
-    folder: Option<PathBuf>,
-    needles_file: Option<PathBuf>,
-    pub(super) epoch: u64,
-    /// The catalogue of the vault's backups.
-    pub(super) backups: Vec<Backup>,
-    pub(super) report: DrillReport,
-    pub(super) strays: Vec<Stray>,
-    candidates: Vec<Candidate>,
-    /// The folders of pages that are known for what they are.
-    pub(super) pages: HashSet<PathBuf>,
-    /// The destroyed keys that were found, each with where from.
-    pub(super) keys: HashMap<KeyId, (Secret, String)>,
-    pass: u64,
-    searched: u64,
-    of: u64,
-    tell: Tell<'a>,
-}
-
-pub(super) fn whole(path: &Path) -> Location {
-    Location::File { path: path.to_owned(), inside: String::new(), offset: None }
-}
-
 impl Run<'_> {
-    pub(super) fn found(&mut self, finding: Finding<Leak>) {
-        *self.report.found.entry(finding.kind).or_default() += 1;
-        (self.tell)(DrillProgress::Found(finding));
-    }
-
-    /// Keeps a destroyed key, to be tried.
-    pub(super) fn keep(&mut self, key: DeadKey, from: String) {
-        if self.keys.len() < MOST_KEYS {
-            self.keys.entry(key.id).or_insert((key.secret, from));
-        }
-    }
-
     fn everything(&mut self) -> Result<(), AuditError> {
         let mut failed = None;
         for path in &self.options.paths {
@@ -224,7 +178,7 @@ impl Run<'_> {
                 }
             }
             Ok(None) => {}
-            Err(error) => self.found(Leak::BrokenCopy.at(whole(path), error.to_string())),
+            Err(error) => self.found(Leak::BrokenCopy.at(whole(path), crate::words::chain(&error))),
         }
     }
 

@@ -4,7 +4,6 @@ use super::{
     backup,
     marks::{Found, Marks},
     needles::Needles,
-    stream::Stream,
 };
 use crate::vault::Trace;
 
@@ -50,19 +49,19 @@ pub(super) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    pub(super) fn see(&mut self, stream: &Stream, offset: u64, seen: Seen<'_>) {
-        (self.see)(Spot { inside: &stream.inside, offset: stream.base + offset }, seen);
+    pub(super) fn see(&mut self, spot: Spot<'_>, seen: Seen<'_>) {
+        (self.see)(spot, seen);
     }
 
-    /// Takes so much from the budget; `false` where there is none left, which is said once.
-    pub(super) fn spend(&mut self, stream: &Stream, bytes: usize) -> bool {
+    /// Takes so much from the budget; `false` where there is none left, which is said once, of this spot.
+    pub(super) fn spend(&mut self, spot: Spot<'_>, bytes: usize) -> bool {
         if self.budget == 0 {
             return false;
         }
         self.budget = self.budget.saturating_sub(bytes as u64);
         if self.budget == 0 {
             let why = "more comes out of what is packed in this file than may be unpacked";
-            self.see(stream, 0, Seen::Closed(why.to_owned()));
+            self.see(spot, Seen::Closed(why.to_owned()));
         }
         self.budget > 0
     }

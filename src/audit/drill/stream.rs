@@ -15,7 +15,7 @@ use super::{
     marks::Mark,
     packed::{self, How, Inflate, Packed, Unpacking},
     rows,
-    sink::{Seen, Sink},
+    sink::{Seen, Sink, Spot},
     text::Text,
     window::{Sliding, Window},
 };
@@ -95,6 +95,11 @@ impl Stream {
         value.base = at;
         value.wide = if wide { Wide::Any } else { Wide::No };
         value
+    }
+
+    /// A byte of this stream.
+    fn spot(&self, offset: u64) -> Spot<'_> {
+        Spot { inside: &self.inside, offset: self.base + offset }
     }
 
     fn within(&self, what: &str) -> String {
@@ -191,7 +196,7 @@ impl Stream {
             needles.look(&text, &mut |index, at| {
                 if window.from + at < window.to && seen.insert((index, at)) {
                     let offset = window.offset + (window.from + at) as u64;
-                    sink.see(self, offset, Seen::Value(index));
+                    sink.see(self.spot(offset), Seen::Value(index));
                 }
             });
         }
@@ -199,7 +204,7 @@ impl Stream {
 
     fn mark<'w>(&mut self, window: &Window<'w>, at: usize, mark: Mark<'w>, sink: &mut Sink<'_>) {
         let offset = window.offset + at as u64;
-        let see = |sink: &mut Sink<'_>, seen| sink.see(self, offset, seen);
+        let see = |sink: &mut Sink<'_>, seen| sink.see(self.spot(offset), seen);
         if let Mark::Database(header) = &mark
             && header.pages_of_a_vault
         {
@@ -256,13 +261,13 @@ impl Stream {
         let (how, name, data) = match found {
             Some(Packed::Here { how, name, data }) => (how, name, data),
             Some(Packed::Closed(why)) => {
-                sink.see(self, offset, Seen::Closed(why));
+                sink.see(self.spot(offset), Seen::Closed(why));
                 return;
             }
             None => {
                 if how == How::Gzip && offset.is_multiple_of(512) {
                     let why = "gzip, whose header is damaged".to_owned();
-                    sink.see(self, offset, Seen::Closed(why));
+                    sink.see(self.spot(offset), Seen::Closed(why));
                 }
                 return;
             }
@@ -271,7 +276,7 @@ impl Stream {
             // By chance there are the two bytes of zlib everywhere.
             if how != How::Zlib {
                 let why = format!("{name}: it is packed more than {DEEPEST} deep");
-                sink.see(self, offset, Seen::Closed(why));
+                sink.see(self.spot(offset), Seen::Closed(why));
             }
             return;
         }
@@ -290,7 +295,7 @@ impl Stream {
             self.open.push(open);
         } else {
             let why = "more packed things begin than can be open at a time".to_owned();
-            sink.see(self, open.at, Seen::Closed(why));
+            sink.see(self.spot(open.at), Seen::Closed(why));
         }
     }
 
@@ -301,9 +306,9 @@ impl Stream {
         while at < window.to {
             let (bytes, offset) = (&window.bytes[at..], window.offset + at as u64);
             if packed::is_age(bytes) {
-                sink.see(self, offset, Seen::Age);
+                sink.see(self.spot(offset), Seen::Age);
             } else if let Some(name) = packed::closed(bytes) {
-                sink.see(self, offset, Seen::Closed(name.to_owned()));
+                sink.see(self.spot(offset), Seen::Closed(name.to_owned()));
             }
             at += 512;
         }
@@ -320,17 +325,17 @@ impl Stream {
         open.next = end;
         match &mut open.kind {
             Kind::Backup(values) => values.feed(bytes, &mut |place, value| {
-                sink.see(self, open.at, Seen::Stored(place, value));
+                sink.see(self.spot(open.at), Seen::Stored(place, value));
             }),
             Kind::Database { file, left } => {
                 let take = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= take as u64;
-                if !sink.spend(self, take) {
+                if !sink.spend(self.spot(0), take) {
                     return false;
                 }
                 if let Err(error) = file.write_all(&bytes[..take]) {
                     let why = format!("a database, which cannot be set aside: {error}");
-                    sink.see(self, open.at, Seen::Closed(why));
+                    sink.see(self.spot(open.at), Seen::Closed(why));
                     return false;
                 }
                 if *left == 0 {
@@ -340,7 +345,7 @@ impl Stream {
             }
             Kind::Packed { how, state, to } => {
                 let done = state.feed(bytes, &mut |bytes| {
-                    if !sink.spend(self, bytes.len()) {
+                    if !sink.spend(self.spot(0), bytes.len()) {
                         return false;
                     }
                     to.feed(bytes, sink);
@@ -373,7 +378,7 @@ impl Stream {
         };
         if done != Unpacking::Ended && done != Unpacking::Stopped && told {
             let why = "it cannot be unpacked to its end".to_owned();
-            sink.see(to, out, Seen::Closed(why));
+            sink.see(to.spot(out), Seen::Closed(why));
         }
         to.finish(sink);
     }
@@ -392,7 +397,7 @@ impl Stream {
     fn rows(&self, at: u64, file: &mut File, sink: &mut Sink<'_>) {
         let database = Self::new(self.within(&format!("database at byte {at}")), self.depth);
         if let Err(why) = database.long_values(file, 0, None, sink) {
-            sink.see(&database, 0, Seen::Closed(why));
+            sink.see(database.spot(0), Seen::Closed(why));
         }
     }
 
@@ -436,11 +441,11 @@ impl Stream {
         if self.depth >= DEEPEST {
             if *phase == 0 {
                 let why = format!("{name}: it is packed more than {DEEPEST} deep");
-                sink.see(self, *begins, Seen::Closed(why));
+                sink.see(self.spot(*begins), Seen::Closed(why));
             }
             return;
         }
-        if !sink.spend(self, bytes.len()) {
+        if !sink.spend(self.spot(0), bytes.len()) {
             return;
         }
         if self.decoding[index].len() <= *phase {

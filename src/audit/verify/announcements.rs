@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Defect, VerifyProgress, VerifyReport, events::Events, tombstones::Tombstones, vault::Books,
+    Defect, VerifyProgress, VerifyReport, state::Events, tombstones::Tombstones, vault::Books,
 };
 use crate::{
     audit::{AuditError, Location},

@@ -1,32 +1,28 @@
 //! The events' part: the state of each token's key, and what the events say of the vault.
 
-use std::{
-    collections::{HashSet, hash_map::RandomState},
-    hash::BuildHasher,
-};
-
 use futures::TryStreamExt;
 
 use super::{
     Defect, VerifyOptions, VerifyProgress, VerifyReport,
     announcements::Announcements,
+    lots::{Keys, counting},
     owned,
+    state::{Events, Others},
     tag::Seen,
     used::{Edges, Lot},
     vault::Books,
 };
 use crate::{
-    audit::{AuditError, Finding, Location},
+    audit::{AuditError, Location},
     crypto::Plaintext,
-    event::{ANNOUNCEMENTS, Holes, KeyId, Payload, RecordedEvent, StreamName, Subject, Timestamp},
+    event::{ANNOUNCEMENTS, Holes, KeyId, Payload, RecordedEvent, Subject, Timestamp},
     layer::{
         CodecError, EventRef, Oubliette, Specimen, TokenFate,
-        document::{Document, Notes, Stored},
+        document::{Document, Stored},
         try_tokens,
     },
-    policy::EventFacts,
     store::{EventStore, StoreError, Unreadable},
-    vault::{InventoryEntry, KeyInfo, KeyLookup, Tagged, Vault, VaultError},
+    vault::{Tagged, Vault, VaultError},
 };
 
 /// The streams that only the layer may write to begin so.
@@ -44,14 +40,7 @@ pub(super) async fn verify<S: EventStore>(
     report: &mut VerifyReport,
     tell: &mut (impl FnMut(VerifyProgress) + Send),
 ) -> Result<(), AuditError> {
-    let mut keys = Keys {
-        layer: layer.clone(),
-        began,
-        inventory: None,
-        ownerless: 0,
-        broken: false,
-        told: Vec::new(),
-    };
+    let mut keys = Keys::new(layer, began);
     let most = options.keys_at_once.max(1);
     let (mut lot, mut edges) = keys.next_lot(vault, most);
     let mut said = Announcements::default();
@@ -131,90 +120,6 @@ pub(super) async fn verify<S: EventStore>(
     Ok(())
 }
 
-/// The keys of the vault, lot by lot.
-struct Keys<S> {
-    layer: Oubliette<S>,
-    began: Timestamp,
-    inventory: Option<Inventory>,
-    ownerless: u64,
-    /// Whether the walk broke off at a damaged page: then which keys are unused is not known.
-    broken: bool,
-    /// What was found on the way, of whom.
-    told: Vec<(Subject, owned::Told)>,
-}
-
-type Inventory = Box<dyn Iterator<Item = Result<InventoryEntry, VaultError>> + Send>;
-
-impl<S: EventStore> Keys<S> {
-    /// So many keys, and the owner edges of their streams.
-    fn next_lot(&mut self, vault: &Vault, most: usize) -> (Lot, Edges) {
-        let (mut ids, mut edges) = (Vec::new(), Vec::new());
-        loop {
-            let inventory = self.inventory.get_or_insert_with(|| Box::new(vault.inventory()));
-            match inventory.next() {
-                Some(Ok(InventoryEntry::Key(key))) => {
-                    let missing = self.judge(vault, &key);
-                    if self.has_owners(&key) && !missing {
-                        let owners = counting(vault, &key.subject);
-                        let edge = |owner: &Subject| Edges::edge(vault, &key.subject, owner);
-                        edges.extend(owners.iter().map(|owner| (edge(owner), key.id)));
-                    }
-                    // The event of a key that was made meanwhile may not be there yet.
-                    if key.created < self.began {
-                        ids.push(key.id);
-                    }
-                }
-                Some(Ok(InventoryEntry::Fence(_))) => {}
-                Some(Err(_)) => self.broken = true,
-                None => return (Lot::new(ids), Edges::new(edges)),
-            }
-            if ids.len() + edges.len() >= most {
-                return (Lot::new(ids), Edges::new(edges));
-            }
-        }
-    }
-
-    /// Tells what was found on the way.
-    fn tell(&mut self, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyProgress) + Send)) {
-        for (subject, (kind, what)) in self.told.drain(..) {
-            report.found(kind.at(Location::Subject(subject), what), tell);
-        }
-    }
-
-    /// Whether the key's stream should lead to a person and leads to none. Notes what is to be told.
-    fn judge(&mut self, vault: &Vault, key: &KeyInfo) -> bool {
-        if !self.has_owners(key) {
-            return false;
-        }
-        let Ok(Some(told)) = owned::of_key(vault, key) else { return false };
-        let ownerless = told.0 == Defect::Ownerless;
-        self.ownerless += u64::from(ownerless);
-        // A subject's keys come one after the other.
-        let last = self.told.last();
-        if last.is_none_or(|(subject, last)| (subject, last) != (&key.subject, &told)) {
-            self.told.push((key.subject.clone(), told));
-        }
-        ownerless
-    }
-
-    /// Whether the key is one of a stream that names owners, for what is the stream's own.
-    fn has_owners(&self, key: &KeyInfo) -> bool {
-        key.subject.as_str() == key.stream.as_str()
-            && self.layer.policy().reading_plan(&key.stream).declares_owners
-    }
-}
-
-/// The owners who count for a subject; none if some of it is forgotten: then it is no longer
-/// known who had owned that.
-fn counting(vault: &Vault, subject: &Subject) -> Vec<Subject> {
-    let Ok(state) = vault.subject_state(subject) else { return Vec::new() };
-    let tenures = state.tenures.iter().filter(|tenure| tenure.unsettled.is_none());
-    let owners =
-        tenures.flat_map(|tenure| &tenure.owners).filter(|owner| owner.unsettled.is_none());
-    let whole = state.fence.is_none();
-    owners.filter(|_| whole).filter_map(|owner| owner.subject.clone()).collect()
-}
-
 /// Notes the owners that an event states, as far as it can be read.
 fn stated<S: EventStore>(
     layer: &Oubliette<S>,
@@ -253,7 +158,7 @@ async fn read_again<S: EventStore>(
         Ok(Document::Stored(mut stored)) => {
             let fates = try_tokens(vault, &event, &mut stored).await?;
             let opened = fates.into_iter().filter_map(|(_, fate)| match fate {
-                TokenFate::Open(plaintext) => Some(plaintext),
+                TokenFate::Open(plaintext, _) => Some(plaintext),
                 _ => None,
             });
             stored.assemble(opened.collect()).ok().and_then(|(data, _)| data)
@@ -270,34 +175,6 @@ fn mark(specimen: &Specimen, lot: &mut Lot) {
     if let Ok(Document::Stored(stored)) = &specimen.document {
         stored.tokens.iter().for_each(|token| lot.see(token.key_id()));
     }
-}
-
-/// The streams in which another vault's events are: eight bytes each.
-#[derive(Default)]
-pub(super) struct Others {
-    streams: HashSet<u64>,
-    state: RandomState,
-}
-
-impl Others {
-    fn add(&mut self, stream: &StreamName) {
-        self.streams.insert(self.state.hash_one(stream));
-    }
-
-    pub(super) fn write_to(&self, stream: &StreamName) -> bool {
-        self.streams.contains(&self.state.hash_one(stream))
-    }
-}
-
-pub(super) struct Events<'a, S, T> {
-    layer: &'a Oubliette<S>,
-    pub(super) vault: &'a Vault,
-    pub(super) books: &'a Books,
-    pub(super) report: &'a mut VerifyReport,
-    tell: &'a mut T,
-    lot: &'a mut Lot,
-    edges: &'a mut Edges,
-    pub(super) others: &'a mut Others,
 }
 
 impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
@@ -365,50 +242,6 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         self.found(Defect::OtherVault, event, "its tag names another vault");
     }
 
-    fn in_clear(&mut self, event: &RecordedEvent, why: &str) {
-        self.report.events.unsealed += 1;
-        self.is_forgotten(event, why);
-    }
-
-    /// Whether something in clear is about somebody who is forgotten.
-    pub(super) fn is_forgotten(&mut self, event: &RecordedEvent, why: &str) {
-        let own = || vec![Subject::of(&event.stream)];
-        let facts =
-            EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
-        // The policy refuses notes, which would hide what is beside them.
-        let metadata = Notes::strip(event.metadata.as_ref());
-        let cut = |data| self.layer.policy().cut(&facts, data, metadata.as_ref()).ok();
-        let cut = event.data.as_ref().and_then(cut);
-        let about =
-            cut.map_or_else(own, |cut| cut.parts.into_iter().map(|part| part.subject).collect());
-        let forgotten = |subject: &&Subject| matches!(self.vault.is_closed(subject), Ok(true));
-        if let Some(subject) = about.iter().find(forgotten) {
-            let what = format!("{subject} is forgotten, and {why}");
-            self.found(Defect::ForgottenInClear, event, what);
-        }
-    }
-
-    pub(super) fn found(&mut self, kind: Defect, event: &RecordedEvent, what: impl Into<String>) {
-        self.tell(kind.at(Location::of(event), what));
-    }
-
-    pub(super) fn tell(&mut self, finding: Finding<Defect>) {
-        self.report.found(finding, self.tell);
-    }
-
-    fn unreadable(&mut self, event: &RecordedEvent, unreadable: &Unreadable) {
-        let kind = match unreadable {
-            newer if newer.is_newer() => {
-                self.report.events.newer += 1;
-                Defect::Newer
-            }
-            Unreadable::Tampered => Defect::Tampered,
-            Unreadable::Misplaced => Defect::Misplaced,
-            _ => Defect::Unreadable,
-        };
-        self.found(kind, event, unreadable.to_string());
-    }
-
     async fn stored(
         &mut self,
         event: &RecordedEvent,
@@ -426,17 +259,13 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         let (mut sealed_for, present) = (Vec::new(), self.layer.policy().digest());
         for (id, fate) in try_tokens(self.vault, event, &mut stored).await? {
             match fate {
-                TokenFate::Open(plaintext) => {
+                TokenFate::Open(plaintext, subject) => {
                     self.report.events.open += 1;
-                    if plaintext.policy() != present
-                        && let KeyLookup::Live { subject, .. } = self.vault.opening_key(id)?
-                    {
-                        sealed_for.push(subject);
-                    }
+                    sealed_for.extend((plaintext.policy() != present).then_some(subject));
                     opened.push(plaintext);
                 }
-                TokenFate::Shredded => seen.dead.push(id),
-                TokenFate::Missing => {
+                TokenFate::Shredded(..) => seen.dead.push(id),
+                TokenFate::NoKey(VaultError::KeyMissing(_)) => {
                     self.report.events.unknown += 1;
                     self.found(Defect::UnknownKey, event, format!("no key {id} in this vault"));
                 }
@@ -445,7 +274,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
                     self.unreadable(event, &unreadable);
                 }
                 // The damaged page is told already.
-                TokenFate::Lost => self.report.events.lost += 1,
+                TokenFate::NoKey(_) => self.report.events.lost += 1,
             }
         }
         (seen.parts, seen.open) = (parts, !opened.is_empty());

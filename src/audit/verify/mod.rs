@@ -13,7 +13,9 @@
 mod announcements;
 mod events;
 mod kind;
+mod lots;
 mod owned;
+mod state;
 mod tag;
 mod tombstones;
 mod used;

@@ -1,6 +1,6 @@
 //! What an event's tag shows of it, when its tokens were tried.
 
-use super::{Defect, VerifyProgress, events::Events};
+use super::{Defect, VerifyProgress, state::Events};
 use crate::{
     audit::AuditError,
     event::{KeyId, RecordedEvent},

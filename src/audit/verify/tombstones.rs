@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    Defect, VerifyProgress, VerifyReport, announcements::Announcements, events::Events,
-    vault::Books,
+    Defect, VerifyProgress, VerifyReport, announcements::Announcements, state::Events, vault::Books,
 };
 use crate::{
     audit::{AuditError, Location},

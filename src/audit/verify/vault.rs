@@ -53,7 +53,7 @@ pub(super) async fn verify(
             let mut at = |part| drop(sender.blocking_send(News::At(part)));
             vault.judge(repair, &mut trouble, &mut at)
         };
-        runtime::spawn_blocking(judge).map_err(VaultError::from)?
+        runtime::spawn_blocking(judge)?
     };
     while let Some(news) = news.recv().await {
         match news {
@@ -61,7 +61,7 @@ pub(super) async fn verify(
             News::At(part) => tell(VerifyProgress::Vault(part)),
         }
     }
-    let judged = judging.await.unwrap_or(Err(VaultError::Poisoned))?;
+    let judged = judging.await??;
     tell(VerifyProgress::Vault(1.0));
     let Judged { walked, keys, owners, fences, unchecked, erasures, .. } = judged;
     let totals = &mut report.vault;

@@ -57,7 +57,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
                 | StoreError::Refused { .. }),
             ) => {
                 tracing::warn!(
-                    %erasure, %error,
+                    %erasure, error = %crate::words::chain(&error),
                     "the event store does not take announcements of erasures: a vault that is \
                      rolled back to before this one will not be found out by it"
                 );
@@ -129,7 +129,7 @@ pub(in crate::erasure) async fn after_saying<S: EventStore>(
     }
     // Another vault over the same store, as a rule; or a copy of this one.
     if let Err(error) = look(layer, vault).await {
-        tracing::warn!(vault = %vault.id(), %error, "what others announced is not known");
+        tracing::warn!(vault = %vault.id(), error = %crate::words::chain(&error), "what others announced is not known");
     }
     // What it found is noted also where it failed.
     Ok(Mark::load(vault)?.with(said))

@@ -12,7 +12,7 @@ mod keys;
 pub(super) mod owned;
 mod permit;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 pub(super) use event::SealedEvent;
 pub(super) use permit::Permit;
@@ -30,7 +30,7 @@ const SETTLING_ROUNDS: usize = 3;
 /// Who can say which events are in the store.
 pub(super) trait Witness: Sync {
     /// What goes wrong with looking.
-    type Error: From<CodecError> + fmt::Display + Send;
+    type Error: From<CodecError> + std::error::Error + Send + 'static;
 
     /// Whether only the caller can say so.
     const BY_CALLER: bool;

@@ -11,6 +11,7 @@ use crate::{
     event::{EventId, KeyId, NewEvent, Subject},
     policy::CutEvent,
     vault::{Evidence, Guard, Keeper, KeyLookup, Settled, VaultError},
+    words::chain,
 };
 
 /// The right to store what was sealed, until it ends.
@@ -116,9 +117,11 @@ impl Permit {
             let judged = match W::BY_CALLER {
                 true => {
                     let withdrawn = all(events, &Evidence::Withdrawn);
-                    self.vault.settle_by(&subject, withdrawn).await.map_err(|e| e.to_string())
+                    self.vault.settle_by(&subject, withdrawn).await.map_err(|error| chain(&error))
                 }
-                false => witness.settle(&*self.vault, &subject).await.map_err(|e| e.to_string()),
+                false => {
+                    witness.settle(&*self.vault, &subject).await.map_err(|error| chain(&error))
+                }
             };
             if let Err(error) = judged {
                 tracing::warn!(%subject, %error, "an owner claim stays open");

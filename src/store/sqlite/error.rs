@@ -79,7 +79,7 @@ pub enum OpenError {
         problem: String,
     },
     /// The operating system refused.
-    #[error("the event store in {} cannot be opened: {source}", folder.display())]
+    #[error("the event store in {} cannot be opened", folder.display())]
     Io {
         /// The folder that was to be opened.
         folder: PathBuf,
@@ -87,7 +87,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("the event store in {} cannot be opened: {source}", folder.display())]
+    #[error("the event store in {} cannot be opened", folder.display())]
     Database {
         /// The folder that was to be opened.
         folder: PathBuf,
@@ -97,6 +97,21 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the same call may succeed later without anybody's changing anything: [`Busy`](Self::Busy) alone.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Busy { .. } => true,
+            Self::Missing { .. }
+            | Self::NotOurs { .. }
+            | Self::Newer { .. }
+            | Self::ReadOnly { .. }
+            | Self::Full { .. }
+            | Self::Damaged { .. }
+            | Self::Io { .. }
+            | Self::Database { .. } => false,
+        }
+    }
+
     pub(super) fn io(folder: &Path, source: io::Error) -> Self {
         let folder = folder.to_owned();
         match source.kind() {
@@ -135,7 +150,7 @@ impl OpenError {
 
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
-        Self::backend(matches!(error, OpenError::Busy { .. }), error)
+        Self::backend(error.is_temporary(), error)
     }
 }
 
@@ -156,15 +171,14 @@ pub enum SqliteError {
     /// then on.
     #[error("an earlier write failed, nothing is appended any more: open the store again")]
     Poisoned,
-    /// The writer is gone.
-    #[error("the writer of the store has stopped")]
+    /// The thread that writes is gone: it panicked, which is a bug.
+    #[error(
+        "the thread that writes to the store has panicked, which is a bug: report it, and open the store again"
+    )]
     Stopped,
     /// An event in the database is none that this program wrote.
     #[error("{0}")]
     Damaged(&'static str),
-    /// A stream was polled outside of a Tokio runtime.
-    #[error("reading needs a Tokio runtime")]
-    NoRuntime,
     /// Anything else.
     #[error("{message} (SQLite code {code})")]
     Other {

@@ -33,7 +33,10 @@ use super::{
     Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
     StoreError, Subscription, check_appends, check_restored,
 };
-use crate::event::{Position, RecordedEvent, StreamName};
+use crate::{
+    event::{Position, RecordedEvent, StreamName},
+    runtime,
+};
 pub use error::{OpenError, SqliteError};
 use pages::{Pages, Range};
 use reader::Readers;
@@ -138,9 +141,7 @@ impl SqliteStore {
     /// [`StoreError::Backend`] where the database cannot be read.
     pub async fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
         let (inner, key) = (Arc::clone(&self.inner), key.to_owned());
-        pages::blocking(move || inner.readers.with(|reader| reader.meta(&key)))?
-            .await
-            .map_err(|error| StoreError::backend(false, error))?
+        runtime::spawn_blocking(move || inner.readers.with(|reader| reader.meta(&key)))?.await?
     }
 
     /// Notes something about the folder, such as which vault belongs to it. Durable when it

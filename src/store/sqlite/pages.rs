@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::{FutureExt, Stream};
-use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     Inner, SqliteError,
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     event::{Position, RecordedEvent, StreamName},
-    runtime,
+    runtime::{self, Task},
     store::{Direction, Filter, ReadAllOptions, ReadOptions, StoreError},
 };
 
@@ -148,7 +147,7 @@ pub(super) struct Pages {
     inner: Arc<Inner>,
     /// What to fetch next; `None` while it is being fetched, and at the end.
     next: Option<Progress>,
-    fetching: Option<JoinHandle<Result<Fetched, StoreError>>>,
+    fetching: Option<Task<Result<Fetched, StoreError>>>,
     ready: vec::IntoIter<RecordedEvent>,
     end: Option<i64>,
 }
@@ -172,7 +171,7 @@ impl Pages {
     fn fetch(&mut self) -> Result<(), StoreError> {
         let Some(progress) = self.next.take() else { return Ok(()) };
         let inner = Arc::clone(&self.inner);
-        self.fetching = Some(blocking(move || {
+        self.fetching = Some(runtime::spawn_blocking(move || {
             inner.readers.with(|reader| {
                 let mut cursor = match progress {
                     Progress::Start(range, filter) => range.begin(reader, filter)?,
@@ -204,7 +203,7 @@ impl Stream for Pages {
             let Some(fetching) = &mut this.fetching else { return Poll::Ready(None) };
             let fetched = ready!(fetching.poll_unpin(context));
             this.fetching = None;
-            match fetched.unwrap_or_else(|error| Err(lost(error))) {
+            match fetched.unwrap_or_else(|error| Err(error.into())) {
                 Err(error) => return Poll::Ready(Some(Err(error))),
                 Ok(Fetched { events, cursor, end }) => {
                     this.end.get_or_insert(end);
@@ -228,15 +227,4 @@ impl Drop for Pages {
             fetching.abort();
         }
     }
-}
-
-/// Runs what blocks where that does no harm.
-pub(super) fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, StoreError> {
-    Ok(runtime::spawn_blocking(work).map_err(|_| SqliteError::NoRuntime)?)
-}
-
-fn lost(error: JoinError) -> StoreError {
-    StoreError::backend(false, error)
 }

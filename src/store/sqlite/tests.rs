@@ -5,6 +5,7 @@ use rusqlite::{Connection, ffi};
 
 use super::*;
 use crate::{
+    TaskError,
     event::{EventType, Json, NewEvent},
     store::{EventStoreExt, ExpectedRevision},
 };
@@ -125,5 +126,6 @@ fn polled_outside_of_a_runtime_a_read_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path()).unwrap();
     let first = store.read_all(ReadAllOptions::default()).next().now_or_never();
-    assert_eq!(backend(first.unwrap().unwrap().unwrap_err()), SqliteError::NoRuntime);
+    let error = first.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, StoreError::Task(TaskError::NoRuntime)), "{error:?}");
 }

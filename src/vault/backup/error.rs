@@ -3,11 +3,25 @@
 use std::{io, path::PathBuf};
 
 use crate::{
+    TaskError,
     event::Timestamp,
-    vault::{BackupId, VaultError, VaultIdText},
+    vault::{BackupId, OpenVaultError, SlotError, VaultError, VaultIdText},
 };
 
 /// Why a backup was not made, or not restored. No message holds key material.
+///
+/// Whose fault it is:
+/// - the caller's: [`Exists`](Self::Exists), [`WithinVault`](Self::WithinVault),
+///   [`NoRecipients`](Self::NoRecipients), [`NotARecipient`](Self::NotARecipient),
+///   [`IdentityForRecipient`](Self::IdentityForRecipient), [`ExpiresInThePast`](Self::ExpiresInThePast),
+///   [`NotAnIdentity`](Self::NotAnIdentity), [`OtherRecipient`](Self::OtherRecipient), [`NotAge`](Self::NotAge),
+///   [`NotABackup`](Self::NotABackup), [`OtherVault`](Self::OtherVault), [`Expired`](Self::Expired),
+///   [`VaultThere`](Self::VaultThere), [`SlotThere`](Self::SlotThere), [`SlotInUse`](Self::SlotInUse),
+///   [`Unknown`](Self::Unknown);
+/// - the machine's: [`Io`](Self::Io), [`Seal`](Self::Seal), [`Task`](Self::Task);
+/// - damage: [`CutOff`](Self::CutOff); damage or an attack: [`Damaged`](Self::Damaged), [`Odd`](Self::Odd);
+/// - what the vault says that is backed up, or that is made of it: [`Vault`](Self::Vault),
+///   [`OpenVault`](Self::OpenVault).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
@@ -22,7 +36,7 @@ pub enum BackupError {
     )]
     WithinVault(PathBuf),
     /// No one could open it.
-    #[error("a backup needs a recipient: --to age1…, or --recipients-file")]
+    #[error("a backup needs a recipient: an age recipient, which begins with age1")]
     NoRecipients,
     /// Something that is no recipient.
     #[error("{what} is not an age recipient; `age-keygen -y KEYFILE` prints that of an identity")]
@@ -48,8 +62,8 @@ pub enum BackupError {
     NotAnIdentity(PathBuf),
     /// No identity here opens it.
     #[error(
-        "{} is sealed to other recipients: no identity in the given file opens it; \
-         `backup list` says to whom it was sealed",
+        "{} is sealed to other recipients: no identity in the given file opens it; the vault's catalogue says to \
+         whom it was sealed",
         .0.display()
     )]
     OtherRecipient(PathBuf),
@@ -89,8 +103,8 @@ pub enum BackupError {
     },
     /// Its day has passed.
     #[error(
-        "the backup expired at {0}: erasures since then did not count it; \
-         --even-expired restores it all the same"
+        "the backup expired at {0}: erasures since then did not count it; restore it only if there is no other, and \
+         say so"
     )]
     Expired(Timestamp),
     /// There is a vault where it would be restored to.
@@ -102,21 +116,20 @@ pub enum BackupError {
     VaultThere(PathBuf),
     /// The slot that is there is not this vault's, as far as it can be told.
     #[error(
-        "the root slot that is there does not say that it is of vault {vault}: {source}; \
-         move it away, or choose another place with --root"
+        "the root slot that is there does not say that it is of vault {vault}; move it away, or choose another place"
     )]
     SlotThere {
         /// The vault that is to be restored.
         vault: VaultIdText,
         /// What the slot says.
-        source: VaultError,
+        source: SlotError,
     },
     /// The slot that is there is this vault's, and a folder may work under it.
     #[error(
         "{place} is the root slot of vault {vault}, or a mirror of it, or its counter. To restore changes it, and a \
          data folder that works under it does not open any more. Nothing was changed. To try a backup, restore \
-         beside a copy of `events/` alone, and give --root a new place. If the folder that worked under this \
-         slot is gone, and you restore in its stead, say so with --overwrite-slot"
+         beside a copy of the event store alone, and give the root slot a new place. If the folder that worked under \
+         this slot is gone, and you restore in its stead, say that the slot is to be overwritten"
     )]
     SlotInUse {
         /// The vault that is to be restored.
@@ -125,19 +138,23 @@ pub enum BackupError {
         place: String,
     },
     /// The catalogue has no such backup.
-    #[error("the catalogue has no backup {0}; `backup list` shows those that there are")]
+    #[error("the catalogue has no backup {0}")]
     Unknown(BackupId),
-    /// The runtime ended.
-    #[error("the runtime ended while a backup was under way")]
-    Interrupted,
+    /// The task that writes or reads the backup did not end by itself. Of one that was being made there may be a
+    /// draft, which the catalogue names.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// age refuses.
     #[error("the file cannot be sealed: {0}")]
     Seal(String),
-    /// The vault failed.
+    /// The vault that is backed up, or was just made of a backup, failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The vault that the backup is restored to cannot be made.
+    #[error(transparent)]
+    OpenVault(OpenVaultError),
     /// The file system refuses.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be read or written", path.display())]
     Io {
         /// The file that is concerned.
         path: PathBuf,
@@ -150,5 +167,51 @@ impl BackupError {
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// Whether the same call may succeed later without anybody's changing anything: what is so of the vault, and
+    /// a [task](TaskError::is_temporary) that was cut off.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Vault(error) => error.is_temporary(),
+            Self::OpenVault(error) => error.is_temporary(),
+            Self::Task(error) => error.is_temporary(),
+            Self::Exists(_)
+            | Self::WithinVault(_)
+            | Self::NoRecipients
+            | Self::NotARecipient { .. }
+            | Self::IdentityForRecipient(_)
+            | Self::ExpiresInThePast(_)
+            | Self::NotAnIdentity(_)
+            | Self::OtherRecipient(_)
+            | Self::NotAge(_)
+            | Self::NotABackup(_)
+            | Self::CutOff(_)
+            | Self::Damaged(_)
+            | Self::Odd { .. }
+            | Self::OtherVault { .. }
+            | Self::Expired(_)
+            | Self::VaultThere(_)
+            | Self::SlotThere { .. }
+            | Self::SlotInUse { .. }
+            | Self::Unknown(_)
+            | Self::Seal(_)
+            | Self::Io { .. } => false,
+        }
+    }
+}
+
+impl From<OpenVaultError> for BackupError {
+    fn from(error: OpenVaultError) -> Self {
+        match error {
+            OpenVaultError::Vault(error) => Self::Vault(error),
+            error => Self::OpenVault(error),
+        }
+    }
+}
+
+impl From<SlotError> for BackupError {
+    fn from(error: SlotError) -> Self {
+        OpenVaultError::from(error).into()
     }
 }

@@ -136,10 +136,11 @@ impl Failure {
         if let State::Well = *state {
             return Ok(());
         }
-        match std::mem::replace(&mut *state, State::Told) {
-            State::Failed(error) => Err(BackupError::io(path)(error)),
-            State::Well | State::Told => Err(BackupError::Interrupted),
-        }
+        let failed = match std::mem::replace(&mut *state, State::Told) {
+            State::Failed(error) => error,
+            State::Well | State::Told => io::Error::other("an earlier write failed"),
+        };
+        Err(BackupError::io(path)(failed))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -12,19 +12,18 @@ use super::{
 /// One key pair for all: to make it is the slowest of all this.
 static IDENTITY: LazyLock<Identity> = LazyLock::new(Identity::generate);
 
-/// What is read as a backup is written as the same bytes. A file that was sealed to us with foreign words in it is
-/// refused or read through, and every value of one that is taken is read a second time.
+/// What is read as a backup is written as the same bytes. Sealed to us as a file, foreign words of that form are
+/// refused or read through, and every value of a file that is taken is read a second time.
 pub fn backup(data: &[u8]) {
     // Its end is always the same, and long.
     let plain = [data, &[0; WASH_BYTES]].concat();
-    if let Some(written) = again(&plain) {
-        assert!(written == plain, "it is written otherwise than it was read");
-    }
+    // To seal and open a file takes most of the time.
+    let Some(written) = again(&plain) else { return };
+    assert!(written == plain, "it is written otherwise than it was read");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("copy.age");
     std::fs::write(&path, age::encrypt(&IDENTITY.to_public(), &plain).unwrap()).unwrap();
     let Ok(read) = VerifiedBackup::read(&path, Identities(vec![IDENTITY.clone()])) else { return };
-    assert!(again(&plain).is_some(), "what is taken has no form");
     let values = read.values().unwrap_or_else(|error| panic!("{error}"));
     let places: Vec<_> =
         values.map(|value| value.unwrap_or_else(|error| panic!("{error}")).0).collect();

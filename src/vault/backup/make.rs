@@ -49,8 +49,7 @@ impl Vault {
     ) -> Result<Backup, BackupError> {
         let (vault, file, recipients) = (self.clone(), file.to_owned(), recipients.clone());
         let run = async move { back_up(&vault, file, recipients, expires, progress).await };
-        let task = runtime::spawn(run).map_err(VaultError::from)?;
-        task.await.map_err(|_| BackupError::Interrupted)?
+        runtime::spawn(run)?.await?
     }
 }
 
@@ -113,7 +112,7 @@ async fn back_up(
             if Draft::remove(&draft_path(&file, backup)) && not_placed {
                 let removed = vault.remove_memo(MemoKind::Backup, *backup.0.as_bytes()).await;
                 if let Err(error) = removed {
-                    tracing::warn!(%error, %backup, "a failed backup stays in the catalogue");
+                    tracing::warn!(error = %crate::words::chain(&error), %backup, "a failed backup stays in the catalogue");
                 }
             }
             Err(error)
@@ -144,13 +143,11 @@ async fn write(
         progress(walked);
         Ok::<_, BackupError>((writing, tap))
     };
-    let interrupted = |_| BackupError::Interrupted;
-    let (writing, tap) =
-        runtime::spawn_blocking(walk).map_err(VaultError::from)?.await.map_err(interrupted)??;
+    let (writing, tap) = runtime::spawn_blocking(walk)?.await??;
     let last = vault.ask(Job::CloseTap).await?;
     drop(tap);
     let end = move || writing.end(&last);
-    runtime::spawn_blocking(end).map_err(VaultError::from)?.await.map_err(interrupted)?
+    runtime::spawn_blocking(end)?.await?
 }
 
 /// Closes the tap when dropped: nothing else may, once the backup is broken off.

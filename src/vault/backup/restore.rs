@@ -6,9 +6,9 @@ use super::{BackupError, VerifiedBackup};
 use crate::{
     event::VaultId,
     vault::{
-        Backup, MemoKind, Vault, VaultError,
+        Backup, MemoKind, Vault,
         records::{disk::parts, memos, places},
-        root::{Slot, SlotConfig},
+        root::{Slot, SlotConfig, SlotError},
         shared::Limits,
         tree::{FolderDraft, Seed, Tree, is_draft_under, is_free},
     },
@@ -101,10 +101,10 @@ impl VerifiedBackup {
     fn slot_there(&self, slot: SlotConfig, folder: &Path) -> Result<(Slot, u64), BackupError> {
         let vault = self.header.vault;
         let (slot, held) = Slot::renew(slot, vault).map_err(|error| match error {
-            source @ (VaultError::SlotOfAnotherVault { .. }
-            | VaultError::SlotDamaged(_)
-            | VaultError::NewerFormat { .. }
-            | VaultError::NewerMirror { .. }) => {
+            source @ (SlotError::OfAnotherVault { .. }
+            | SlotError::Damaged(_)
+            | SlotError::NewerFormat { .. }
+            | SlotError::NewerMirror { .. }) => {
                 BackupError::SlotThere { vault: vault.to_string(), source }
             }
             error => BackupError::from(error),

@@ -392,7 +392,7 @@ fn odd(path: &Path, error: VaultError) -> BackupError {
         newer @ (VaultError::NewerFormat { .. }
         | VaultError::UnknownKind(_)
         | VaultError::UnknownClass(_)) => newer.into(),
-        error => BackupError::Odd { path: path.to_owned(), what: error.to_string() },
+        error => BackupError::Odd { path: path.to_owned(), what: crate::words::chain(&error) },
     }
 }
 

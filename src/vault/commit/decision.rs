@@ -13,8 +13,8 @@ use super::{
 use crate::{
     event::{Era, ErasureId, Generation, Subject, Timestamp},
     vault::{
-        Dead, Decision, Destroyed, Destruction, Fence, InventoryEntry, MemoKind, Taken, Vault,
-        VaultError,
+        Dead, Decision, Destroyed, Destruction, Fence, InventoryEntry, MemoKind, OpenVaultError,
+        Taken, Vault, VaultError,
         reading::inventory::Inventory,
         records::{announced, entries::KeyEntry, places},
     },
@@ -33,11 +33,11 @@ impl Vault {
     /// Refuses a vault whose epoch is lower than one that was noted elsewhere.
     ///
     /// # Errors
-    /// [`VaultError::EpochTooLow`].
-    pub fn expect_epoch(&self, expected: u64) -> Result<(), VaultError> {
+    /// [`OpenVaultError::EpochTooLow`].
+    pub fn expect_epoch(&self, expected: u64) -> Result<(), OpenVaultError> {
         let found = self.epoch()?;
         match found < expected {
-            true => Err(VaultError::EpochTooLow { found, expected, counter: None }),
+            true => Err(OpenVaultError::EpochTooLow { found, expected }),
             false => Ok(()),
         }
     }

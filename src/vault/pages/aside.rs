@@ -4,7 +4,7 @@
 use std::{fs, io, path::Path};
 
 use super::{Batch, PageStore, PageStoreKind};
-use crate::vault::VaultError;
+use crate::vault::{OpenVaultError, VaultError};
 
 /// The copy. It is ciphertext, as the pages are, and removed when this is dropped.
 pub(crate) struct PagesAside {
@@ -14,8 +14,8 @@ pub(crate) struct PagesAside {
 }
 
 impl PagesAside {
-    /// Copies the files of a page store. The caller ensures that nothing writes to them meanwhile.
-    pub(crate) fn open(kind: PageStoreKind, folder: &Path) -> Result<Self, VaultError> {
+    /// Copies the files of a page store. The caller sees to it that nobody writes to them meanwhile.
+    pub(crate) fn open(kind: PageStoreKind, folder: &Path) -> Result<Self, OpenVaultError> {
         let aside = tempfile::Builder::new().prefix("oubliette-").tempdir();
         let aside = aside.map_err(VaultError::from_io)?;
         copy(folder, aside.path()).map_err(VaultError::from_io)?;

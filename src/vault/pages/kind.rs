@@ -5,7 +5,7 @@ use std::{fmt, path::Path, str::FromStr};
 #[cfg(feature = "sqlite")]
 use super::SqlitePages;
 use super::{PageStore, SledPages};
-use crate::vault::VaultError;
+use crate::vault::OpenVaultError;
 
 /// The database that keeps a vault's sealed pages. What is in it is the same bytes in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,20 +43,20 @@ impl PageStoreKind {
     }
 
     /// Opens the store in `folder`, or makes it. The caller holds the lock of the vault.
-    pub(crate) fn open(self, folder: &Path) -> Result<Box<dyn PageStore>, VaultError> {
+    pub(crate) fn open(self, folder: &Path) -> Result<Box<dyn PageStore>, OpenVaultError> {
         match self {
             Self::Sled => Ok(Box::new(SledPages::open(folder)?)),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => Ok(Box::new(SqlitePages::open(folder)?)),
             #[cfg(not(feature = "sqlite"))]
-            Self::Sqlite => Err(VaultError::NoPageStore(self.to_string())),
+            Self::Sqlite => Err(OpenVaultError::NoPageStore(self.to_string())),
         }
     }
 }
 
 impl PageStoreKind {
     /// Opens a copy that is thrown away afterwards: nothing of it need be durable.
-    pub(crate) fn open_copy(self, folder: &Path) -> Result<Box<dyn PageStore>, VaultError> {
+    pub(crate) fn open_copy(self, folder: &Path) -> Result<Box<dyn PageStore>, OpenVaultError> {
         match self {
             Self::Sled => Ok(Box::new(SledPages::open_copy(folder)?)),
             Self::Sqlite => self.open(folder),
@@ -74,10 +74,10 @@ impl fmt::Display for PageStoreKind {
 }
 
 impl FromStr for PageStoreKind {
-    type Err = VaultError;
+    type Err = OpenVaultError;
 
-    fn from_str(text: &str) -> Result<Self, VaultError> {
+    fn from_str(text: &str) -> Result<Self, OpenVaultError> {
         let known = Self::ALL.into_iter().find(|kind| kind.to_string() == text);
-        known.ok_or_else(|| VaultError::NoPageStore(text.to_owned()))
+        known.ok_or_else(|| OpenVaultError::NoPageStore(text.to_owned()))
     }
 }

@@ -27,7 +27,7 @@ use std::{
 use crate::{
     durable::{self, parent, sync_folder},
     own,
-    vault::VaultError,
+    vault::{OpenVaultError, VaultError},
 };
 
 /// The size of the log's segments. With sled's own 512 KiB, a node of sixteen large pages is more
@@ -38,7 +38,7 @@ const LOG: &str = "db";
 const BLOBS: &str = "blobs";
 
 /// Readies the folder for sled. The caller holds the lock of the vault.
-pub(super) fn prepare(folder: &Path) -> Result<(), VaultError> {
+pub(super) fn prepare(folder: &Path) -> Result<(), OpenVaultError> {
     durable::make_folder(folder).map_err(VaultError::from_io)?;
     heal(folder)?;
     let mut options = OpenOptions::new();

@@ -11,7 +11,7 @@ use super::{
     Batch, DAMAGED, PageStore,
     sled_files::{self, SledFiles},
 };
-use crate::vault::VaultError;
+use crate::vault::{OpenVaultError, VaultError};
 
 /// What sled may keep in memory, in bytes. The tree keeps opened pages itself, so sled needs
 /// little more than its inner nodes, and those that are written again and again.
@@ -30,22 +30,22 @@ pub(crate) struct SledPages {
 
 impl SledPages {
     /// Opens the database in `folder`, or makes it. The caller holds the lock of the vault.
-    pub(crate) fn open(folder: &Path) -> Result<Self, VaultError> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, OpenVaultError> {
         sled_files::prepare(folder)?;
         let db = Self::open_db(folder)?;
         Ok(Self { db, files: Some(SledFiles::open(folder)?) })
     }
 
     /// Opens a copy of one that is thrown away afterwards.
-    pub(super) fn open_copy(folder: &Path) -> Result<Self, VaultError> {
+    pub(super) fn open_copy(folder: &Path) -> Result<Self, OpenVaultError> {
         sled_files::heal(folder)?;
         Ok(Self { db: Self::open_db(folder)?, files: None })
     }
 
-    fn open_db(folder: &Path) -> Result<sled::Db, VaultError> {
+    fn open_db(folder: &Path) -> Result<sled::Db, OpenVaultError> {
         // Sled counts from then, and panics.
         if SystemTime::now() < SystemTime::UNIX_EPOCH {
-            return Err(VaultError::Clock);
+            return Err(OpenVaultError::Clock);
         }
         // Nothing happens behind the back: what must be durable is flushed by name, and the
         // errors of a background flush would reach no one.
@@ -63,7 +63,7 @@ impl SledPages {
                     thread::sleep(pause);
                     waited += pause;
                 }
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failed(error).into()),
             }
         }
     }

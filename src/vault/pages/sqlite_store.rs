@@ -27,7 +27,10 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi};
 
 use super::{Batch, DAMAGED, PageStore};
-use crate::{durable, own, vault::VaultError};
+use crate::{
+    durable, own,
+    vault::{OpenVaultError, VaultError},
+};
 
 /// The database's file.
 const FILE: &str = "pages.db";
@@ -54,14 +57,15 @@ pub(crate) struct SqlitePages {
 
 impl SqlitePages {
     /// Opens the database in `folder`, or makes it. The caller holds the lock of the vault.
-    pub(crate) fn open(folder: &Path) -> Result<Self, VaultError> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, OpenVaultError> {
         durable::make_folder(folder).map_err(VaultError::from_io)?;
         // SQLite is told to follow no link, and takes that of every folder above, too.
         let file = folder.canonicalize().map_err(VaultError::from_io)?.join(FILE);
         // Only a database that is being made has a journal. An old one would be played back, and
         // may name other files, which SQLite then removes.
         if fs::symlink_metadata(beside(&file, "-journal")).is_ok() {
-            return Err(VaultError::Damaged(format!("{FILE}-journal does not belong there")));
+            let odd = format!("{FILE}-journal does not belong there");
+            return Err(VaultError::Damaged(odd).into());
         }
         // Its owner's alone, and no link: SQLite would make it for everybody's eyes.
         let mut options = OpenOptions::new();
@@ -74,7 +78,7 @@ impl SqlitePages {
         for file in [&file, &beside(&file, "-wal")] {
             match File::open(file).and_then(|file| file.sync_all()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(VaultError::from_io(error));
+                    return Err(VaultError::from_io(error).into());
                 }
                 _ => {}
             }
@@ -264,7 +268,10 @@ mod tests {
         drop(SqlitePages::open(temp.path()).unwrap());
         let journal = temp.path().join("pages.db-journal");
         fs::write(&journal, "whatever").unwrap();
-        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+        assert!(matches!(
+            SqlitePages::open(temp.path()),
+            Err(OpenVaultError::Vault(VaultError::Damaged(_)))
+        ));
         assert_eq!(fs::read(&journal).unwrap(), b"whatever");
     }
 
@@ -278,13 +285,19 @@ mod tests {
             other.execute_batch(content).unwrap();
             drop(other);
             let before = fs::read(&file).unwrap();
-            assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+            assert!(matches!(
+                SqlitePages::open(temp.path()),
+                Err(OpenVaultError::Vault(VaultError::Damaged(_)))
+            ));
             assert!(fs::read(&file).unwrap() == before);
         }
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join(FILE), "no database at all, and longer than its header is")
             .unwrap();
-        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+        assert!(matches!(
+            SqlitePages::open(temp.path()),
+            Err(OpenVaultError::Vault(VaultError::Damaged(_)))
+        ));
     }
 
     #[test]
@@ -300,7 +313,7 @@ mod tests {
             set("user_version", version);
             let before = fs::read(&file).unwrap();
             match SqlitePages::open(temp.path()).map(drop).unwrap_err() {
-                VaultError::NewerFormat { found, known: 1, .. } => {
+                OpenVaultError::Vault(VaultError::NewerFormat { found, known: 1, .. }) => {
                     assert_eq!(i64::from(found), version);
                 }
                 other => panic!("{other}"),
@@ -308,13 +321,19 @@ mod tests {
             assert!(fs::read(&file).unwrap() == before);
         }
         set("user_version", 0);
-        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+        assert!(matches!(
+            SqlitePages::open(temp.path()),
+            Err(OpenVaultError::Vault(VaultError::Damaged(_)))
+        ));
         set("user_version", 1);
         drop(SqlitePages::open(temp.path()).unwrap());
         // Somebody else's database has numbers of its own.
         set("application_id", 7);
         set("user_version", 2);
-        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+        assert!(matches!(
+            SqlitePages::open(temp.path()),
+            Err(OpenVaultError::Vault(VaultError::Damaged(_)))
+        ));
     }
 
     /// SQLite has no sums. What a page of the vault holds is under a seal; the database around it gives it, gives
@@ -341,8 +360,10 @@ mod tests {
             bytes
         });
         let cut = (1..whole.len()).step_by(1021).map(|length| whole[..length].to_vec());
-        let is_named = |error: VaultError| match error {
-            VaultError::Damaged(_) | VaultError::NewerFormat { .. } | VaultError::Storage(_) => {}
+        let is_named = |error: OpenVaultError| match error {
+            OpenVaultError::Vault(
+                VaultError::Damaged(_) | VaultError::NewerFormat { .. } | VaultError::Storage(_),
+            ) => {}
             other => panic!("{other:?}"),
         };
         let mut refused = 0;
@@ -360,13 +381,13 @@ mod tests {
                     for name in &names {
                         if let Err(error) = pages.get(name) {
                             refused += 1;
-                            is_named(error);
+                            is_named(error.into());
                         }
                     }
                     let mut seen = 0;
                     match pages.names(&mut |_| seen += 1) {
                         Ok(()) => assert!(seen <= 2 * names.len(), "{seen}"),
-                        Err(error) => is_named(error),
+                        Err(error) => is_named(error.into()),
                     }
                 }
             }
@@ -388,6 +409,6 @@ mod tests {
         let (other, file) = (temp.path().join("other"), temp.path().join(FILE));
         fs::rename(&file, &other).unwrap();
         symlink(&other, &file).unwrap();
-        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Foreign { .. })));
+        assert!(matches!(SqlitePages::open(temp.path()), Err(OpenVaultError::Foreign { .. })));
     }
 }

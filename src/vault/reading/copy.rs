@@ -6,7 +6,7 @@ use crate::{
     crypto::Secret,
     event::{ErasureId, KeyId, VaultId},
     vault::{
-        KeyLookup, PageStoreKind, Vault, VaultError,
+        KeyLookup, OpenVaultError, PageStoreKind, Vault, VaultError,
         pages::PageStore,
         records::{entries::KeyEntry, places},
         root::Root,
@@ -40,12 +40,12 @@ pub(crate) struct Copied(Box<dyn PageStore>);
 
 impl Copied {
     /// Whose copy it is.
-    pub(crate) fn vault(folder: &Path) -> Result<VaultId, VaultError> {
+    pub(crate) fn vault(folder: &Path) -> Result<VaultId, OpenVaultError> {
         Ok(read_header(folder)?.vault)
     }
 
     /// Where in a vault's folder the pages are.
-    pub(crate) fn pages(folder: &Path) -> Result<PathBuf, VaultError> {
+    pub(crate) fn pages(folder: &Path) -> Result<PathBuf, OpenVaultError> {
         Ok(read_header(folder)?.pages_in(folder))
     }
 
@@ -55,7 +55,7 @@ impl Copied {
     }
 
     /// Opens the pages of a copy.
-    pub(crate) fn open(pages: &Path) -> Result<Self, VaultError> {
+    pub(crate) fn open(pages: &Path) -> Result<Self, OpenVaultError> {
         PageStoreKind::found_in(pages).unwrap_or_default().open_copy(pages).map(Self)
     }
 

@@ -15,6 +15,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use crate::TaskError;
 use crate::vault::{
     InventoryEntry, VaultError,
     records::{
@@ -167,7 +168,7 @@ impl Readers {
                 Ok(Some(chunk)) => return Some(chunk),
                 Ok(None) => self.slice += 1,
                 // It is gone without a word: it panicked.
-                Err(_) => return Some(Err(VaultError::Poisoned)),
+                Err(_) => return Some(Err(TaskError::Panicked.into())),
             }
         }
         None

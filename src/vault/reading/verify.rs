@@ -172,7 +172,7 @@ impl Judge<'_> {
             places::Kind::Note => {
                 self.in_parts(place, |_, _| {});
                 if let Err(error) = memos::refuse_newer(place, value) {
-                    self.odd_value(place, error.to_string());
+                    self.odd_value(place, crate::words::chain(&error));
                 }
             }
             places::Kind::Odd => {
@@ -223,7 +223,9 @@ impl Judge<'_> {
         let record = match self.shared.own_record(hash) {
             Ok(Some(record)) => record,
             Ok(None) => return,
-            Err(error) => return self.odd_value(&places::record(hash), error.to_string()),
+            Err(error) => {
+                return self.odd_value(&places::record(hash), crate::words::chain(&error));
+            }
         };
         self.of(hash).highest = Some(record.highest);
         let ascending = record.tenures.windows(2).all(|pair| pair[0].from < pair[1].from);
@@ -307,7 +309,7 @@ impl Judge<'_> {
         self.judged.keys += 1;
         let entry = match KeyEntry::decode(value) {
             Ok(entry) => entry,
-            Err(error) => return self.odd_value(place, error.to_string()),
+            Err(error) => return self.odd_value(place, crate::words::chain(&error)),
         };
         let shared = self.shared;
         let hash = places::hash_of(place).unwrap_or_default();
@@ -381,7 +383,7 @@ impl Judge<'_> {
         self.judged.fences += 1;
         let fence = match self.shared.disk.fence(hash) {
             Ok(fence) => fence,
-            Err(error) => return self.odd_value(&places::fence(hash), error.to_string()),
+            Err(error) => return self.odd_value(&places::fence(hash), crate::words::chain(&error)),
         };
         let apart = fence.dead.windows(2).all(|pair| pair[0].1 < pair[1].0);
         if !apart || fence.dead.iter().any(|(from, to, _)| from > to) {

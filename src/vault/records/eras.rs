@@ -115,7 +115,7 @@ impl Eras {
                 vec![first]
             }
             Err(error @ VaultError::Damaged(_)) => {
-                tracing::warn!(%error, "the secrets of the eras cannot be read");
+                tracing::warn!(error = %crate::words::chain(&error), "the secrets of the eras cannot be read");
                 return Ok(Self(RwLock::new(None)));
             }
             eras => eras?,

@@ -175,7 +175,7 @@ pub(in crate::vault) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultErr
             None => Ok(()),
         },
         Err(error @ VaultError::Damaged(_)) => {
-            tracing::warn!(%error, "whether the vault is a newer program's cannot be seen");
+            tracing::warn!(error = %crate::words::chain(&error), "whether the vault is a newer program's cannot be seen");
             Ok(())
         }
         Err(error) => Err(error),

@@ -10,7 +10,7 @@ use super::{
     counter::Asked,
     kek::{Kek, Passphrase},
 };
-use crate::vault::VaultError;
+use crate::vault::root::SlotError;
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
 ///
@@ -90,10 +90,10 @@ impl SlotConfig {
     }
 
     /// An error where one of the files is in a folder, so that a copy of the folder has it.
-    pub(crate) fn refuse_within(&self, folder: &Path) -> Result<(), VaultError> {
+    pub(crate) fn refuse_within(&self, folder: &Path) -> Result<(), SlotError> {
         match self.within(folder) {
             Some(path) => {
-                Err(VaultError::SlotWithin { slot: path.to_owned(), folder: folder.to_owned() })
+                Err(SlotError::Within { slot: path.to_owned(), folder: folder.to_owned() })
             }
             None => Ok(()),
         }

@@ -8,7 +8,7 @@
 #[cfg(feature = "tpm")]
 use super::tpm::TpmIndex;
 use super::{MirrorState, hardware::Monotonic, sector::Bound};
-use crate::vault::VaultError;
+use crate::vault::root::SlotError;
 
 impl Bound {
     fn name(self) -> String {
@@ -54,7 +54,7 @@ impl Asked {
     }
 
     /// Makes sure that the counter that a new slot is to be bound to is there.
-    pub(super) fn prepare(&self) -> Result<(), VaultError> {
+    pub(super) fn prepare(&self) -> Result<(), SlotError> {
         #[cfg(feature = "tpm")]
         if let Some(at) = &self.at {
             at.make_counter().map_err(|why| unusable(&at.to_string(), why))?;
@@ -78,14 +78,13 @@ impl Asked {
         if let Some(at) = &self.at {
             tracing::warn!(
                 counter = %at,
-                "the root slot is not bound to its counter: it is older than the binding, or was changed; \
-                 `oubliette root counter bind` binds it"
+                "the root slot is not bound to its counter: it is older than the binding, or was changed; bind it anew"
             );
         }
     }
 
     /// Removes the counter that the caller knows of, where the slot notes none any more.
-    pub(super) fn remove(&self) -> Result<(), VaultError> {
+    pub(super) fn remove(&self) -> Result<(), SlotError> {
         #[cfg(feature = "tpm")]
         if let Some(at) = &self.at {
             return at.remove_counter().map_err(|why| unusable(&at.to_string(), why));
@@ -99,7 +98,7 @@ impl Asked {
         &self,
         earlier: Option<Bound>,
         epoch: u64,
-    ) -> Result<Option<Counter>, VaultError> {
+    ) -> Result<Option<Counter>, SlotError> {
         match self.wanted(earlier, epoch) {
             Some(Err(error)) if self.past => {
                 tracing::warn!(%error, "the restored vault is bound to no counter");
@@ -109,7 +108,7 @@ impl Asked {
         }
     }
 
-    fn wanted(&self, earlier: Option<Bound>, epoch: u64) -> Option<Result<Counter, VaultError>> {
+    fn wanted(&self, earlier: Option<Bound>, epoch: u64) -> Option<Result<Counter, SlotError>> {
         #[cfg(feature = "tpm")]
         if let Some(at) = &self.at {
             // An earlier one may be lost.
@@ -146,17 +145,17 @@ impl Counter {
     /// Binds to this counter, which is made where it is not there.
     ///
     /// # Errors
-    /// [`VaultError::Counter`]; [`VaultError::Unsupported`] where the slot is bound to another one, which
+    /// [`SlotError::Counter`]; [`SlotError::Unsupported`] where the slot is bound to another one, which
     /// would stand still from now on, and call every image that notes it the newest.
     #[cfg(feature = "tpm")]
     pub(super) fn bind(
         at: &TpmIndex,
         earlier: Option<Bound>,
         epoch: u64,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, SlotError> {
         if earlier.is_some_and(|earlier| earlier.index != at.first()) {
-            return Err(VaultError::Unsupported(
-                "the root slot is bound to another counter; `oubliette root counter release` ends that first",
+            return Err(SlotError::Unsupported(
+                "the root slot is bound to another counter; release that first",
             ));
         }
         // The slot's own is raised when the slot is written: if a crash left it so before, it would be
@@ -173,9 +172,9 @@ impl Counter {
     /// The counter that a slot notes, and whether it confirms that the slot holds the newest root.
     ///
     /// # Errors
-    /// [`VaultError::EpochTooLow`], [`VaultError::Counter`]; none, where the caller goes on
+    /// [`SlotError::BehindCounter`], [`SlotError::Counter`]; none, where the caller goes on
     /// whatever it says.
-    pub(super) fn noted(bound: Bound, asked: &Asked, epoch: u64) -> Result<Self, VaultError> {
+    pub(super) fn noted(bound: Bound, asked: &Asked, epoch: u64) -> Result<Self, SlotError> {
         let mut counter = match asked.device(bound.index) {
             Ok(device) => {
                 let mut counter = Self::of(bound, device);
@@ -192,8 +191,8 @@ impl Counter {
             _ if asked.past => {}
             (Some(why), _) => return Err(unusable(&bound.name(), why.clone())),
             (None, Some(expected)) if expected > epoch => {
-                let counter = Some(bound.name());
-                return Err(VaultError::EpochTooLow { found: epoch, expected, counter });
+                let counter = bound.name();
+                return Err(SlotError::BehindCounter { counter, found: epoch, expected });
             }
             (None, _) => {}
         }
@@ -234,7 +233,7 @@ impl Counter {
             }
         }
         if self.trouble.is_none() && self.ahead {
-            let why = "it is ahead: the vault was rolled back; `oubliette root counter bind` binds it anew";
+            let why = "it is ahead: the vault was rolled back; bind it anew";
             self.trouble = Some(why.to_owned());
         }
         if let Some(why) = &self.trouble {
@@ -246,8 +245,8 @@ impl Counter {
     /// Destroys it.
     ///
     /// # Errors
-    /// [`VaultError::Counter`].
-    pub(super) fn remove(&self) -> Result<(), VaultError> {
+    /// [`SlotError::Counter`].
+    pub(super) fn remove(&self) -> Result<(), SlotError> {
         self.device.remove().map_err(|why| unusable(&self.bound.name(), why))
     }
 
@@ -280,8 +279,8 @@ impl Monotonic for Unreachable {
     }
 }
 
-fn unusable(counter: &str, why: String) -> VaultError {
-    VaultError::Counter { counter: counter.to_owned(), why }
+fn unusable(counter: &str, why: String) -> SlotError {
+    SlotError::Counter { counter: counter.to_owned(), why }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::fmt::Display;
 
 use sha2::{Digest, Sha256};
 
-use crate::vault::VaultError;
+use crate::vault::root::SlotError;
 
 /// Held for as long as the slot is open.
 pub(super) struct DeviceLock(#[allow(dead_code, reason = "held for its lock")] Held);
@@ -28,16 +28,16 @@ impl DeviceLock {
     /// Keeps all other processes away from what is named so, a slot of this kind at this place.
     ///
     /// # Errors
-    /// [`VaultError::InUse`]; [`VaultError::SlotDevice`] if no lock is available.
-    pub(super) fn take(kind: &str, what: &str, place: &impl Display) -> Result<Self, VaultError> {
+    /// [`SlotError::InUse`]; [`SlotError::Device`] if no lock is available.
+    pub(super) fn take(kind: &str, what: &str, place: &impl Display) -> Result<Self, SlotError> {
         // Of one length, whatever is in it.
         let digest = Sha256::digest(what.as_bytes());
         let mark = u128::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 16]));
         let name = format!("oubliette-{kind}-{mark:032x}");
         match hold(&name) {
             Ok(held) => Ok(Self(held)),
-            Err(NotHeld::InUse(process)) => Err(VaultError::InUse(process)),
-            Err(NotHeld::Failed(error)) => Err(VaultError::SlotDevice {
+            Err(NotHeld::InUse(process)) => Err(SlotError::InUse(process)),
+            Err(NotHeld::Failed(error)) => Err(SlotError::Device {
                 place: place.to_string(),
                 why: format!(
                     "other processes cannot be kept away from it ({error}), and without that it is \

@@ -14,7 +14,7 @@ use super::{file_system, hardware::Sectors, sector::SECTOR_BYTES};
 use crate::{
     durable,
     own::{self, Refused},
-    vault::VaultError,
+    vault::root::SlotError,
 };
 
 /// Where in the file the second sector begins.
@@ -29,26 +29,26 @@ impl SectorFile {
     /// It holds no root until one is written.
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`] where there is something already.
-    pub(super) fn create(path: &Path) -> Result<Self, VaultError> {
+    /// [`SlotError::NotEmpty`] where there is something already.
+    pub(super) fn create(path: &Path) -> Result<Self, SlotError> {
         let parent = durable::parent(path);
-        durable::make_folder(parent).map_err(VaultError::from_io)?;
+        durable::make_folder(parent).map_err(SlotError::from_io)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path).map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => VaultError::NotEmpty(path.display().to_string()),
-            _ => VaultError::from_io(e),
+            io::ErrorKind::AlreadyExists => SlotError::NotEmpty(path.display().to_string()),
+            _ => SlotError::from_io(e),
         })?;
         lock(&file)?;
         // The blocks get their place on the medium now, and are overwritten in it from now on. What is
         // between the sectors is written as well: over a hole they would be side by side.
         for _ in 0..SECTORS_APART / SECTOR_BYTES + 1 {
-            file.write_all(&[0; SECTOR_BYTES]).map_err(VaultError::from_io)?;
+            file.write_all(&[0; SECTOR_BYTES]).map_err(SlotError::from_io)?;
         }
-        file.sync_all().map_err(VaultError::from_io)?;
-        durable::sync_folder(parent).map_err(VaultError::from_io)?;
+        file.sync_all().map_err(SlotError::from_io)?;
+        durable::sync_folder(parent).map_err(SlotError::from_io)?;
         file_system::warn(path);
         Ok(Self(Mutex::new(file)))
     }
@@ -56,9 +56,9 @@ impl SectorFile {
     /// Opens the file.
     ///
     /// # Errors
-    /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it;
-    /// [`VaultError::Foreign`] where it is a link, or another user's; [`VaultError::InUse`].
-    pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
+    /// [`SlotError::Missing`]; [`SlotError::Permissions`] where others may read it;
+    /// [`SlotError::Foreign`] where it is a link, or another user's; [`SlotError::InUse`].
+    pub(super) fn open(path: &Path) -> Result<Self, SlotError> {
         let file = existing(path, true)?;
         lock(&file)?;
         Ok(Self(Mutex::new(file)))
@@ -68,7 +68,7 @@ impl SectorFile {
     ///
     /// # Errors
     /// As of [`SectorFile::open`].
-    pub(super) fn open_to_read(path: &Path, hold: bool) -> Result<Self, VaultError> {
+    pub(super) fn open_to_read(path: &Path, hold: bool) -> Result<Self, SlotError> {
         let file = existing(path, false)?;
         if hold {
             held(file.try_lock_shared())?;
@@ -77,11 +77,11 @@ impl SectorFile {
     }
 }
 
-fn existing(path: &Path, write: bool) -> Result<File, VaultError> {
+fn existing(path: &Path, write: bool) -> Result<File, SlotError> {
     let file = own::open(path, OpenOptions::new().read(true).write(write));
     let file = file.map_err(|refused| match refused {
         Refused::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-            VaultError::SlotMissing(path.display().to_string())
+            SlotError::Missing(path.display().to_string())
         }
         refused => refused.into(),
     })?;
@@ -90,54 +90,54 @@ fn existing(path: &Path, write: bool) -> Result<File, VaultError> {
 }
 
 /// Removes a file, durably.
-pub(super) fn remove(path: &Path) -> Result<(), VaultError> {
-    durable::remove(path).map_err(VaultError::from_io)
+pub(super) fn remove(path: &Path) -> Result<(), SlotError> {
+    durable::remove(path).map_err(SlotError::from_io)
 }
 
 /// The system takes the lock back when the file is closed.
 ///
 /// # Errors
-/// [`VaultError::InUse`] by a process that is not known: the slot holds nothing but the root.
-fn lock(file: &File) -> Result<(), VaultError> {
+/// [`SlotError::InUse`] by a process that is not known: the slot holds nothing but the root.
+fn lock(file: &File) -> Result<(), SlotError> {
     held(file.try_lock())
 }
 
-fn held(locked: Result<(), TryLockError>) -> Result<(), VaultError> {
+fn held(locked: Result<(), TryLockError>) -> Result<(), SlotError> {
     match locked {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(VaultError::InUse(0)),
+        Err(TryLockError::WouldBlock) => Err(SlotError::InUse(0)),
         // A medium that knows no locks.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-        Err(TryLockError::Error(error)) => Err(VaultError::from_io(error)),
+        Err(TryLockError::Error(error)) => Err(SlotError::from_io(error)),
     }
 }
 
 #[cfg(unix)]
-fn refuse_shared(file: &File, path: &Path) -> Result<(), VaultError> {
+fn refuse_shared(file: &File, path: &Path) -> Result<(), SlotError> {
     use std::os::unix::fs::MetadataExt;
-    let mode = file.metadata().map_err(VaultError::from_io)?.mode() & 0o7777;
+    let mode = file.metadata().map_err(SlotError::from_io)?.mode() & 0o7777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    Err(VaultError::SlotPermissions { path: PathBuf::from(path), mode })
+    Err(SlotError::Permissions { path: PathBuf::from(path), mode })
 }
 
 #[cfg(not(unix))]
-fn refuse_shared(_: &File, _: &Path) -> Result<(), VaultError> {
+fn refuse_shared(_: &File, _: &Path) -> Result<(), SlotError> {
     Ok(())
 }
 
 impl SectorFile {
-    fn at(&self, index: usize) -> Result<std::sync::MutexGuard<'_, File>, VaultError> {
-        let mut file = self.0.lock().map_err(|_| VaultError::Poisoned)?;
+    fn at(&self, index: usize) -> Result<std::sync::MutexGuard<'_, File>, SlotError> {
+        let mut file = self.0.lock().map_err(|_| SlotError::Poisoned)?;
         let offset = (index * SECTORS_APART) as u64;
-        file.seek(SeekFrom::Start(offset)).map_err(VaultError::from_io)?;
+        file.seek(SeekFrom::Start(offset)).map_err(SlotError::from_io)?;
         Ok(file)
     }
 }
 
 impl Sectors for SectorFile {
-    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, SlotError> {
         // Exactly one sector of space, so that no reallocation leaves a copy of the key behind.
         let mut bytes = Zeroizing::new(vec![0; SECTOR_BYTES]);
         let mut file = self.at(index)?;
@@ -147,18 +147,18 @@ impl Sectors for SectorFile {
                 Ok(0) => break,
                 Ok(n) => read += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(VaultError::from_io(e)),
+                Err(e) => return Err(SlotError::from_io(e)),
             }
         }
         bytes.truncate(read);
         Ok(bytes)
     }
 
-    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), VaultError> {
-        self.at(index)?.write_all(bytes).map_err(VaultError::from_io)
+    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), SlotError> {
+        self.at(index)?.write_all(bytes).map_err(SlotError::from_io)
     }
 
-    fn sync(&self) -> Result<(), VaultError> {
-        self.0.lock().map_err(|_| VaultError::Poisoned)?.sync_all().map_err(VaultError::from_io)
+    fn sync(&self) -> Result<(), SlotError> {
+        self.0.lock().map_err(|_| SlotError::Poisoned)?.sync_all().map_err(SlotError::from_io)
     }
 }

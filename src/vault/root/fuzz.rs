@@ -21,8 +21,8 @@ pub fn sector(data: &[u8]) {
     );
     let Some((at, content)) = data.split_first_chunk::<2>() else { return };
     let Sector::Whole(record) = sector::decode(&summed(content), SECTOR) else { return };
-    let Wrapping::Nothing = record.wrapping else { return asks_little(&record) };
-    let bare = seal(KekSecret::None);
+    let Wrapping::Nothing = record.wrapping else { return is_closed(&record) };
+    let bare = seal(&KekSecret::None);
     let root = record.root(&bare).expect("nothing wraps it");
     assert!(
         written(&root, &bare, &record) == summed(content),
@@ -30,7 +30,7 @@ pub fn sector(data: &[u8]) {
     );
 
     let key = || KekSecret::Key(Secret::copy_of(&KEY));
-    let wrapped = written(&root, &seal(key()), &record);
+    let wrapped = written(&root, &seal(&key()), &record);
     let opened = |bytes: &[u8]| {
         let Sector::Whole(record) = sector::decode(bytes, SECTOR) else { return None };
         let root = record.root(&Seal::of(&record.wrapping, &key()).ok()?)?;
@@ -49,14 +49,13 @@ pub fn sector(data: &[u8]) {
     assert!(opened(&changed).is_none(), "bit {bit} was changed, and it opens");
 }
 
-/// Whoever writes a slot decides what it costs to try a passphrase, within bounds.
-fn asks_little(record: &Record) {
-    let wrong = Seal::of(&record.wrapping, &KekSecret::None);
-    assert!(wrong.is_err(), "it opens with nothing");
+/// What something wraps does not open with nothing.
+fn is_closed(record: &Record) {
+    assert!(Seal::of(&record.wrapping, &KekSecret::None).is_err(), "it opens with nothing");
 }
 
-fn seal(secret: KekSecret) -> Seal {
-    Seal::new(&secret).unwrap()
+fn seal(secret: &KekSecret) -> Seal {
+    Seal::new(secret).unwrap()
 }
 
 fn written(root: &Root, seal: &Seal, record: &Record) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::sector::SECTOR_BYTES;
-use crate::vault::VaultError;
+use crate::vault::root::SlotError;
 
 /// Two sectors that can be overwritten in place.
 pub(crate) trait Sectors: Send + Sync {
@@ -13,13 +13,13 @@ pub(crate) trait Sectors: Send + Sync {
     }
 
     /// The bytes of sector 0 or 1; fewer, where the medium ends before.
-    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, VaultError>;
+    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, SlotError>;
 
     /// Overwrites a sector in place.
-    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), VaultError>;
+    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), SlotError>;
 
     /// Waits until what was written is on the medium.
-    fn sync(&self) -> Result<(), VaultError>;
+    fn sync(&self) -> Result<(), SlotError>;
 }
 
 /// A number that can be raised and never lowered. What is wrong it says in words.

@@ -17,7 +17,7 @@ use base64::{
 use zeroize::Zeroizing;
 
 use super::kek::{Kek, Passphrase};
-use crate::{crypto::Secret, vault::VaultError, without_mark, words::count};
+use crate::{crypto::Secret, vault::root::SlotError, without_mark, words::count};
 
 /// How long a command may take: a key management service far away, and a person who confirms.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,9 +42,9 @@ impl KekSecret {
     /// Reads the key where it is.
     ///
     /// # Errors
-    /// [`VaultError::KekUnusable`].
-    pub(crate) fn read(kek: &Kek, passphrase: Option<&Passphrase>) -> Result<Self, VaultError> {
-        let unusable = |why| VaultError::KekUnusable { kek: kek.described(), why };
+    /// [`SlotError::KekUnusable`].
+    pub(crate) fn read(kek: &Kek, passphrase: Option<&Passphrase>) -> Result<Self, SlotError> {
+        let unusable = |why| SlotError::KekUnusable { kek: kek.described(), why };
         let key = match kek {
             Kek::None => return Ok(Self::None),
             Kek::Passphrase => {
@@ -224,7 +224,7 @@ mod tests {
 
     fn unusable(kek: &Kek) -> String {
         match KekSecret::read(kek, None) {
-            Err(error @ VaultError::KekUnusable { .. }) => error.to_string(),
+            Err(error @ SlotError::KekUnusable { .. }) => error.to_string(),
             other => panic!("{other:?}"),
         }
     }

@@ -8,7 +8,7 @@ use super::{
     file_system,
     pair::Pair,
 };
-use crate::vault::VaultError;
+use crate::vault::root::SlotError;
 
 /// The place of a slot that is in use.
 pub(super) enum Location {
@@ -18,7 +18,7 @@ pub(super) enum Location {
 }
 
 impl SlotLocation {
-    pub(super) fn create(&self) -> Result<Pair, VaultError> {
+    pub(super) fn create(&self) -> Result<Pair, SlotError> {
         Ok(Pair(match self {
             Self::File(path) => Box::new(SectorFile::create(path)?),
             #[cfg(feature = "tpm")]
@@ -28,7 +28,7 @@ impl SlotLocation {
         }))
     }
 
-    pub(super) fn open(&self) -> Result<Pair, VaultError> {
+    pub(super) fn open(&self) -> Result<Pair, SlotError> {
         Ok(Pair(match self {
             Self::File(path) => {
                 let file = SectorFile::open(path)?;
@@ -43,7 +43,7 @@ impl SlotLocation {
     }
 
     /// `hold`: while it is open, no one writes to it. A device is held in any case.
-    pub(super) fn open_to_read(&self, hold: bool) -> Result<Pair, VaultError> {
+    pub(super) fn open_to_read(&self, hold: bool) -> Result<Pair, SlotError> {
         Ok(Pair(match self {
             Self::File(path) => Box::new(SectorFile::open_to_read(path, hold)?),
             #[cfg(feature = "tpm")]
@@ -79,11 +79,11 @@ impl fmt::Display for SlotLocation {
 }
 
 impl Location {
-    pub(super) fn create(&self) -> Result<Pair, VaultError> {
+    pub(super) fn create(&self) -> Result<Pair, SlotError> {
         match self {
             Self::Config(place) => place.create(),
             #[cfg(test)]
-            Self::Test => Err(VaultError::Poisoned),
+            Self::Test => Err(SlotError::Poisoned),
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     pair::{Pair, Records, not_whole},
     sector::Noted,
 };
-use crate::{event::VaultId, vault::VaultError};
+use crate::{event::VaultId, vault::root::SlotError};
 
 /// The mirror. Its file is opened for each use: a device may have gone, and come back, since.
 pub(super) struct Mirror {
@@ -33,7 +33,7 @@ struct Open {
 
 impl Mirror {
     /// One that the caller names.
-    pub(super) fn given(path: &Path) -> Result<Self, VaultError> {
+    pub(super) fn given(path: &Path) -> Result<Self, SlotError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let name = match path.to_str() {
             Some(name) => name.to_owned(),
@@ -62,12 +62,12 @@ impl Mirror {
     /// Its newest records, if it is there; if not, it remembers why.
     ///
     /// # Errors
-    /// [`VaultError::NewerMirror`]: it is there, and may well be newer than the slot.
-    pub(super) fn look(&mut self, vault: Option<VaultId>) -> Result<Records, VaultError> {
+    /// [`SlotError::NewerMirror`]: it is there, and may well be newer than the slot.
+    pub(super) fn look(&mut self, vault: Option<VaultId>) -> Result<Records, SlotError> {
         match self.open(vault) {
             Ok(open) => Ok(open.newest),
-            Err(VaultError::NewerFormat { found, known, .. }) => {
-                Err(VaultError::NewerMirror { mirror: self.name.clone(), found, known })
+            Err(SlotError::NewerFormat { found, known, .. }) => {
+                Err(SlotError::NewerMirror { mirror: self.name.clone(), found, known })
             }
             Err(error) => {
                 self.trouble = Some(trouble(&error));
@@ -77,7 +77,7 @@ impl Mirror {
     }
 
     /// Opens it, where it is a slot of this vault, or one to be.
-    fn open(&self, vault: Option<VaultId>) -> Result<Open, VaultError> {
+    fn open(&self, vault: Option<VaultId>) -> Result<Open, SlotError> {
         let pair = Pair(Box::new(SectorFile::open(&self.path)?));
         let found = pair.look()?;
         found.refuse_other(vault)?;
@@ -91,18 +91,16 @@ impl Mirror {
     /// Makes the file, unless the slot notes it or it is there.
     ///
     /// # Errors
-    /// [`VaultError::Mirror`].
-    pub(super) fn make(&mut self, vault: Option<VaultId>) -> Result<(), VaultError> {
+    /// [`SlotError::Mirror`].
+    pub(super) fn make(&mut self, vault: Option<VaultId>) -> Result<(), SlotError> {
         if self.known {
             return Ok(());
         }
         let made = match self.open(vault) {
-            Err(VaultError::SlotMissing(_)) => {
-                SectorFile::create(&self.path).map(|_| self.made = true)
-            }
+            Err(SlotError::Missing(_)) => SectorFile::create(&self.path).map(|_| self.made = true),
             opened => opened.map(drop),
         };
-        made.map_err(|error| refused(&self.path, &error.to_string()))
+        made.map_err(|error| refused(&self.path, &crate::words::chain(&error)))
     }
 
     /// Overwrites it with this sector. Whether it holds that root alone now, it remembers.
@@ -118,10 +116,10 @@ impl Mirror {
         }
     }
 
-    fn try_write(&self, bytes: &[u8], root: &Root) -> Result<(), VaultError> {
+    fn try_write(&self, bytes: &[u8], root: &Root) -> Result<(), SlotError> {
         let Open { pair, newest } = self.open(Some(root.vault))?;
         if newest.first().is_some_and(|(_, record)| record.age() > (root.epoch, root.opening)) {
-            return Err(VaultError::SlotDamaged("it holds a newer root than the slot".into()));
+            return Err(SlotError::Damaged("it holds a newer root than the slot".into()));
         }
         pair.settle()?;
         pair.overwrite(bytes, newest.first().map_or(0, |(index, _)| *index))
@@ -130,8 +128,8 @@ impl Mirror {
     /// Overwrites it with zeros and removes it.
     ///
     /// # Errors
-    /// [`VaultError::Mirror`].
-    pub(super) fn wipe(&self, vault: VaultId) -> Result<(), VaultError> {
+    /// [`SlotError::Mirror`].
+    pub(super) fn wipe(&self, vault: VaultId) -> Result<(), SlotError> {
         let wipe = || {
             let Open { pair, .. } = self.open(Some(vault))?;
             pair.overwrite(&vec![0; pair.length()], 0)?;
@@ -149,13 +147,13 @@ impl Mirror {
 }
 
 /// What is wrong with a mirror. That it is missing is no loss of keys, as it is with the slot itself.
-fn trouble(error: &VaultError) -> String {
+fn trouble(error: &SlotError) -> String {
     match error {
-        VaultError::SlotMissing(_) => "it is not there: is its device attached?".to_owned(),
-        error => error.to_string(),
+        SlotError::Missing(_) => "it is not there: is its device attached?".to_owned(),
+        error => crate::words::chain(error),
     }
 }
 
-fn refused(path: &Path, why: &str) -> VaultError {
-    VaultError::Mirror { mirror: path.display().to_string(), why: why.to_owned() }
+fn refused(path: &Path, why: &str) -> SlotError {
+    SlotError::Mirror { mirror: path.display().to_string(), why: why.to_owned() }
 }

@@ -13,6 +13,7 @@ mod counter;
 mod device;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device_lock;
+mod error;
 mod file;
 mod file_system;
 #[cfg(any(test, fuzzing))]
@@ -36,6 +37,8 @@ mod trace;
 mod wrap;
 
 pub use config::{SlotConfig, SlotLocation};
+pub use error::SlotError;
+pub(crate) use error::user;
 #[cfg(test)]
 pub(crate) use file::SECTORS_APART;
 #[cfg(test)]
@@ -58,7 +61,6 @@ use std::{fmt, path::PathBuf};
 
 use serde::Serialize;
 
-use super::VaultError;
 use crate::crypto::Secret;
 use crate::event::VaultId;
 
@@ -106,19 +108,19 @@ impl fmt::Debug for Root {
 /// - `write` fails, and writes nothing, where somebody else has written to the slot since.
 pub(crate) trait RootSlot: Send + Sync {
     /// The newest whole root. Writes nothing.
-    fn read(&self) -> Result<Root, VaultError>;
+    fn read(&self) -> Result<Root, SlotError>;
 
     /// Makes sure that what was read is durable.
-    fn settle(&self) -> Result<(), VaultError>;
+    fn settle(&self) -> Result<(), SlotError>;
 
     /// Puts a root in place of all others.
-    fn write(&self, root: &Root) -> Result<(), VaultError>;
+    fn write(&self, root: &Root) -> Result<(), SlotError>;
 
     /// Changes how the slot keeps the root that is in it.
-    fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError>;
+    fn change(&self, root: &Root, change: SlotChange) -> Result<(), SlotError>;
 
     /// Where the slot is, and its state.
-    fn state(&self) -> Result<SlotState, VaultError>;
+    fn state(&self) -> Result<SlotState, SlotError>;
 }
 
 /// A change of how a slot keeps its root. None of them touches the tree.

@@ -3,7 +3,7 @@
 //! It is in the slot and in the vault's pages. A folder whose pages do not know the slot's number is not the
 //! folder that was opened last.
 
-use crate::{crypto::random, vault::VaultError};
+use crate::{crypto::random, vault::root::SlotError};
 
 const NUMBER_BYTES: usize = 16;
 
@@ -17,12 +17,12 @@ pub(crate) struct OpeningNumber {
 
 impl OpeningNumber {
     /// That of a vault that is being made.
-    pub(crate) fn first() -> Result<Self, VaultError> {
+    pub(crate) fn first() -> Result<Self, SlotError> {
         Self::default().next()
     }
 
     /// A fresh one, after this.
-    pub(crate) fn next(self) -> Result<Self, VaultError> {
+    pub(crate) fn next(self) -> Result<Self, SlotError> {
         Ok(Self { count: self.count.saturating_add(1), chance: random()? })
     }
 

@@ -9,7 +9,7 @@ use super::{
     hardware::Sectors,
     sector::{FORMAT, MAGIC, Record, Sector, decode},
 };
-use crate::{event::VaultId, vault::VaultError};
+use crate::{event::VaultId, vault::root::SlotError};
 
 /// The two sectors.
 pub(super) struct Pair(pub(super) Box<dyn Sectors>);
@@ -30,21 +30,20 @@ pub(super) struct Found {
 
 impl Found {
     /// An error where this is the slot of another vault than the one that is wanted.
-    pub(super) fn refuse_other(&self, wanted: Option<VaultId>) -> Result<(), VaultError> {
+    pub(super) fn refuse_other(&self, wanted: Option<VaultId>) -> Result<(), SlotError> {
         match (self.newest.first().map(|(_, record)| record.vault), wanted) {
-            (Some(slot), Some(vault)) if slot != vault => Err(VaultError::SlotOfAnotherVault {
-                slot: slot.to_string(),
-                vault: vault.to_string(),
-            }),
+            (Some(slot), Some(vault)) if slot != vault => {
+                Err(SlotError::OfAnotherVault { slot: slot.to_string(), vault: vault.to_string() })
+            }
             _ => Ok(()),
         }
     }
 
     /// What is wrong with a slot at this place in which no record is whole.
-    pub(super) fn trouble(&self, place: &impl fmt::Display) -> VaultError {
+    pub(super) fn trouble(&self, place: &impl fmt::Display) -> SlotError {
         match self.ours || self.blank {
             true => not_whole(),
-            false => VaultError::NotASlot(place.to_string()),
+            false => SlotError::NotASlot(place.to_string()),
         }
     }
 }
@@ -55,8 +54,8 @@ pub(super) fn age_of(records: &Records) -> Option<(u64, OpeningNumber)> {
 }
 
 /// What is wrong with a slot in which no record is whole.
-pub(super) fn not_whole() -> VaultError {
-    VaultError::SlotDamaged("neither of its two sectors is whole".into())
+pub(super) fn not_whole() -> SlotError {
+    SlotError::Damaged("neither of its two sectors is whole".into())
 }
 
 impl Pair {
@@ -65,7 +64,7 @@ impl Pair {
     }
 
     /// The bytes of both; none of one that cannot be read, as long as the other can.
-    fn bytes(&self) -> Result<[Zeroizing<Vec<u8>>; 2], VaultError> {
+    fn bytes(&self) -> Result<[Zeroizing<Vec<u8>>; 2], SlotError> {
         match (self.0.read(0), self.0.read(1)) {
             (Err(error), Err(_)) => Err(error),
             (first, second) => Ok([first.unwrap_or_default(), second.unwrap_or_default()]),
@@ -75,8 +74,8 @@ impl Pair {
     /// Reads both.
     ///
     /// # Errors
-    /// [`VaultError::NewerFormat`]; [`VaultError::SlotDamaged`] where they do not belong together.
-    pub(super) fn look(&self) -> Result<Found, VaultError> {
+    /// [`SlotError::NewerFormat`]; [`SlotError::Damaged`] where they do not belong together.
+    pub(super) fn look(&self) -> Result<Found, SlotError> {
         let bytes = self.bytes()?;
         let mut found = Found {
             newest: Vec::new(),
@@ -90,7 +89,7 @@ impl Pair {
                     let best = found.newest.first().map(|(_, best)| (best.vault, best.age()));
                     if best.is_some_and(|best| best.0 != vault) {
                         let why = "its two sectors name different vaults";
-                        return Err(VaultError::SlotDamaged(why.into()));
+                        return Err(SlotError::Damaged(why.into()));
                     }
                     if best.is_some_and(|best| best.1 < age) {
                         found.newest.clear();
@@ -100,12 +99,11 @@ impl Pair {
                     }
                 }
                 Sector::OtherFormat(found) if found > FORMAT => {
-                    let what = "the root slot";
-                    return Err(VaultError::NewerFormat { what, found, known: FORMAT });
+                    return Err(SlotError::NewerFormat { found, known: FORMAT });
                 }
                 Sector::OtherFormat(found) => {
                     let why = format!("it has format {found}, which was never released");
-                    return Err(VaultError::SlotDamaged(why));
+                    return Err(SlotError::Damaged(why));
                 }
                 Sector::Broken => {}
             }
@@ -117,7 +115,7 @@ impl Pair {
     /// cache only. Two that are both whole are written again as they are, which harms neither,
     /// whatever breaks it off. If only one is whole, it was on the medium before the other
     /// was touched, and it is not touched now.
-    pub(super) fn settle(&self) -> Result<(), VaultError> {
+    pub(super) fn settle(&self) -> Result<(), SlotError> {
         let bytes = self.bytes()?;
         let whole =
             |bytes: &Zeroizing<Vec<u8>>| matches!(decode(bytes, self.length()), Sector::Whole(_));
@@ -131,7 +129,7 @@ impl Pair {
     }
 
     /// Overwrites both; the one to keep for as long as the other is not on the medium comes last.
-    pub(super) fn overwrite(&self, bytes: &[u8], keep: usize) -> Result<(), VaultError> {
+    pub(super) fn overwrite(&self, bytes: &[u8], keep: usize) -> Result<(), SlotError> {
         for index in [1 - keep, keep] {
             self.0.write(index, bytes)?;
             self.0.sync()?;

@@ -54,7 +54,7 @@ use crate::{
     crypto::{BLOB_OVERHEAD, SECRET_BYTES},
     event::VaultId,
     vault::{
-        VaultError,
+        SlotError, VaultError,
         wire::{Reader, Writer},
     },
 };
@@ -150,14 +150,14 @@ impl std::fmt::Debug for Record {
 /// The sector that holds a root.
 ///
 /// # Errors
-/// [`VaultError::TooLarge`] where there are more mirrors than it has room for.
+/// [`SlotError::Mirror`] where there are more of them than it has room for.
 pub(super) fn encode(
     root: &Root,
     seal: &Seal,
     mirrors: &[Noted],
     counter: Option<Bound>,
     length: usize,
-) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+) -> Result<Zeroizing<Vec<u8>>, SlotError> {
     let sum_at = length - SUM_BYTES;
     // Exactly as long as it will be, so that no reallocation leaves a copy of the key behind.
     let mut to = Writer::new(length);
@@ -191,7 +191,10 @@ pub(super) fn encode(
     }
     let (mut noted, most) = (noted.done(), sum_at - NOTED_AT);
     if noted.len() > most {
-        return Err(VaultError::TooLarge { bytes: noted.len(), most });
+        let why =
+            format!("the slot has {most} bytes for the names of all mirrors, not {}", noted.len());
+        let mirror = mirrors.last().map(|last| last.name.clone()).unwrap_or_default();
+        return Err(SlotError::Mirror { mirror, why });
     }
     noted.resize(most, 0);
 

@@ -29,7 +29,7 @@ use super::{
     sector::{Bound, Noted, SECTOR_BYTES, encode},
     wrap::Seal,
 };
-use crate::{event::VaultId, vault::VaultError};
+use crate::{event::VaultId, vault::root::SlotError};
 
 /// The slot.
 pub(crate) struct Slot(Mutex<State>);
@@ -67,7 +67,7 @@ enum Phase {
 /// A slot that was opened.
 struct Unread {
     /// Reads the key-encryption key, once there is a root that it must open.
-    secret: Box<dyn Fn() -> Result<KekSecret, VaultError> + Send>,
+    secret: Box<dyn Fn() -> Result<KekSecret, SlotError> + Send>,
     /// Whose slot it must be.
     vault: Option<VaultId>,
 }
@@ -102,9 +102,9 @@ impl Slot {
     /// Makes the slot and its mirrors; they hold no root until one is written.
     ///
     /// # Errors
-    /// Those of the key-encryption key, of which nothing is left behind; [`VaultError::NotEmpty`];
-    /// [`VaultError::Mirror`].
-    pub(crate) fn create(config: SlotConfig) -> Result<Self, VaultError> {
+    /// Those of the key-encryption key, of which nothing is left behind; [`SlotError::NotEmpty`];
+    /// [`SlotError::Mirror`].
+    pub(crate) fn create(config: SlotConfig) -> Result<Self, SlotError> {
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
         let seal = Seal::new(&secret)?;
         let mut mirrors = given(&config.mirrors)?;
@@ -124,13 +124,13 @@ impl Slot {
     /// Opens the slot of a vault. Nothing is made until a root is found and written.
     ///
     /// # Errors
-    /// [`VaultError::SlotMissing`] where there is no mirror either; [`VaultError::InUse`];
-    /// [`VaultError::SlotPermissions`].
-    pub(crate) fn open(config: SlotConfig, vault: VaultId) -> Result<Self, VaultError> {
+    /// [`SlotError::Missing`] where there is no mirror either; [`SlotError::InUse`];
+    /// [`SlotError::Permissions`].
+    pub(crate) fn open(config: SlotConfig, vault: VaultId) -> Result<Self, SlotError> {
         let mirrors = given(&config.mirrors)?;
         let own = match config.place.open() {
             Ok(pair) => Some(Own::found(pair)),
-            Err(VaultError::SlotMissing(_)) if !mirrors.is_empty() => None,
+            Err(SlotError::Missing(_)) if !mirrors.is_empty() => None,
             Err(error) => return Err(error),
         };
         Ok(Self::of(State { mirrors, ..State::unread(config, own, vault) }))
@@ -145,7 +145,7 @@ impl Slot {
         config: SlotConfig,
         vault: VaultId,
         hold: bool,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, SlotError> {
         let own = Own::found(config.place.open_to_read(hold)?);
         let writes = Writes::Refused;
         Ok(Self::of(State { writes, ..State::unread(config, Some(own), vault) }))
@@ -157,7 +157,7 @@ impl Slot {
 
     /// A slot in a file, of whichever vault, wrapped by nothing.
     #[cfg(test)]
-    pub(crate) fn in_file(path: &std::path::Path, create: bool) -> Result<Self, VaultError> {
+    pub(crate) fn in_file(path: &std::path::Path, create: bool) -> Result<Self, SlotError> {
         if create {
             return Self::create(path.into());
         }
@@ -184,8 +184,8 @@ impl Slot {
         self
     }
 
-    fn lock(&self) -> Result<MutexGuard<'_, State>, VaultError> {
-        self.0.lock().map_err(|_| VaultError::Poisoned)
+    fn lock(&self) -> Result<MutexGuard<'_, State>, SlotError> {
+        self.0.lock().map_err(|_| SlotError::Poisoned)
     }
 }
 
@@ -196,23 +196,23 @@ impl fmt::Debug for Slot {
 }
 
 impl RootSlot for Slot {
-    fn read(&self) -> Result<Root, VaultError> {
+    fn read(&self) -> Result<Root, SlotError> {
         self.lock()?.read()
     }
 
-    fn settle(&self) -> Result<(), VaultError> {
+    fn settle(&self) -> Result<(), SlotError> {
         self.lock()?.settle()
     }
 
-    fn write(&self, root: &Root) -> Result<(), VaultError> {
+    fn write(&self, root: &Root) -> Result<(), SlotError> {
         self.lock()?.write(root)
     }
 
-    fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
+    fn change(&self, root: &Root, change: SlotChange) -> Result<(), SlotError> {
         self.lock()?.change(root, change)
     }
 
-    fn state(&self) -> Result<SlotState, VaultError> {
+    fn state(&self) -> Result<SlotState, SlotError> {
         let state = self.lock()?;
         let known = state.known().ok();
         let epoch = known.map_or(0, |known| known.epoch);
@@ -269,27 +269,27 @@ impl State {
         Self::new(Location::Config(place), own, counter, phase)
     }
 
-    fn known(&self) -> Result<&Known, VaultError> {
+    fn known(&self) -> Result<&Known, SlotError> {
         match &self.phase {
             Phase::Known(known) => Ok(known),
-            Phase::Unread(_) => Err(VaultError::Poisoned),
+            Phase::Unread(_) => Err(SlotError::Poisoned),
         }
     }
 
-    fn known_mut(&mut self) -> Result<&mut Known, VaultError> {
+    fn known_mut(&mut self) -> Result<&mut Known, SlotError> {
         match &mut self.phase {
             Phase::Known(known) => Ok(known),
-            Phase::Unread(_) => Err(VaultError::Poisoned),
+            Phase::Unread(_) => Err(SlotError::Poisoned),
         }
     }
 
     /// What is in the slot itself; nothing where it is missing.
-    fn look(&self) -> Result<Found, VaultError> {
+    fn look(&self) -> Result<Found, SlotError> {
         self.own.as_ref().map_or_else(|| Ok(Found::default()), |own| own.pair.look())
     }
 
     /// Makes sure that what was read is on the medium.
-    fn settle(&mut self) -> Result<(), VaultError> {
+    fn settle(&mut self) -> Result<(), SlotError> {
         self.refuse_unwritable()?;
         if let Some(own) = &mut self.own
             && !own.settled
@@ -300,18 +300,18 @@ impl State {
         Ok(())
     }
 
-    fn refuse_unwritable(&self) -> Result<(), VaultError> {
+    fn refuse_unwritable(&self) -> Result<(), SlotError> {
         match self.writes {
             Writes::Allowed => Ok(()),
-            Writes::Refused => Err(VaultError::ReadOnly),
-            Writes::Failed => Err(VaultError::Poisoned),
+            Writes::Refused => Err(SlotError::ReadOnly),
+            Writes::Failed => Err(SlotError::Poisoned),
         }
     }
 
     /// Where no lock reaches, between machines or containers that share a slot, somebody else may have
     /// opened it: theirs is the vault from then on, and a root that is written over theirs would
     /// destroy every key that they have. An older copy that was put back is written over.
-    fn refuse_taken(&self) -> Result<(), VaultError> {
+    fn refuse_taken(&self) -> Result<(), SlotError> {
         let Some(Own { pair, age: Some((epoch, opening)), .. }) = &self.own else {
             return Ok(());
         };
@@ -319,19 +319,19 @@ impl State {
             Some((_, record))
                 if record.epoch > *epoch || record.opening.is_beside_or_after(*opening) =>
             {
-                Err(VaultError::SlotTaken(self.place.to_string()))
+                Err(SlotError::Taken(self.place.to_string()))
             }
             _ => Ok(()),
         }
     }
 
-    fn write(&mut self, root: &Root) -> Result<(), VaultError> {
+    fn write(&mut self, root: &Root) -> Result<(), SlotError> {
         self.refuse_unwritable()?;
         self.refuse_taken()?;
         #[cfg(test)]
         self.take_as_new()?;
         // Before anything is made or touched: the mirrors may be too many, the counter away.
-        let Phase::Known(known) = &mut self.phase else { return Err(VaultError::Poisoned) };
+        let Phase::Known(known) = &mut self.phase else { return Err(SlotError::Poisoned) };
         if let Binding::Due(earlier) = known.binding {
             known.binding = Binding::Done(self.asked.bind(earlier, root.epoch)?);
         }
@@ -359,7 +359,7 @@ impl State {
     }
 
     /// After the slot, which it would refuse otherwise if a crash came in between.
-    fn raise_counter(&mut self, root: &Root) -> Result<(), VaultError> {
+    fn raise_counter(&mut self, root: &Root) -> Result<(), SlotError> {
         if let Binding::Done(Some(counter)) = &mut self.known_mut()?.binding {
             counter.raise(root.epoch);
         }
@@ -367,8 +367,8 @@ impl State {
     }
 
     /// Overwrites the slot itself, or makes it.
-    fn write_own(&mut self, bytes: &[u8], root: &Root) -> Result<(), VaultError> {
-        let mut write = || -> Result<(), VaultError> {
+    fn write_own(&mut self, bytes: &[u8], root: &Root) -> Result<(), SlotError> {
+        let mut write = || -> Result<(), SlotError> {
             let own = match &mut self.own {
                 Some(own) => own,
                 missing => missing.insert(Own::made(self.place.create()?)),
@@ -383,31 +383,21 @@ impl State {
         write().inspect_err(|_| self.writes = Writes::Failed)
     }
 
-    fn encode(&self, root: &Root) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    fn encode(&self, root: &Root) -> Result<Zeroizing<Vec<u8>>, SlotError> {
         let length = self.own.as_ref().map_or_else(|| self.place.length(), |own| own.pair.length());
         self.encode_for(root, length)
     }
 
-    fn encode_for(&self, root: &Root, length: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    fn encode_for(&self, root: &Root, length: usize) -> Result<Zeroizing<Vec<u8>>, SlotError> {
         let known = self.known()?;
         let mirrors: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
         let counter = known.counter().map(|counter| counter.bound);
-        encode(root, &known.seal, &mirrors, counter, length).map_err(|error| {
-            match (error, mirrors.last()) {
-                (VaultError::TooLarge { bytes, most }, Some(last)) => VaultError::Mirror {
-                    mirror: last.name.clone(),
-                    why: format!(
-                        "the slot has {most} bytes for the names of all mirrors, not {bytes}"
-                    ),
-                },
-                (error, _) => error,
-            }
-        })
+        encode(root, &known.seal, &mirrors, counter, length)
     }
 
     /// Tests make a slot by writing to one that they opened: what is there is nobody's.
     #[cfg(test)]
-    fn take_as_new(&mut self) -> Result<(), VaultError> {
+    fn take_as_new(&mut self) -> Result<(), SlotError> {
         if let Phase::Unread(unread) = &self.phase {
             let seal = Seal::new(&(unread.secret)()?)?;
             self.phase = Phase::Known(Known::new(seal, Binding::Done(None)));
@@ -419,7 +409,7 @@ impl State {
     }
 }
 
-fn given(paths: &[PathBuf]) -> Result<Vec<Mirror>, VaultError> {
+fn given(paths: &[PathBuf]) -> Result<Vec<Mirror>, SlotError> {
     let mut mirrors: Vec<Mirror> = Vec::new();
     for path in paths {
         let mirror = Mirror::given(path)?;

@@ -20,7 +20,7 @@ use super::{
     hardware::{Monotonic, Sectors},
     kek::Passphrase,
 };
-use crate::vault::VaultError;
+use crate::vault::root::SlotError;
 
 /// Where in the TPM's memory the slot is: an index, and the one after it.
 ///
@@ -81,17 +81,17 @@ impl TpmIndex {
     }
 
     /// Makes the slot.
-    pub(super) fn create(&self) -> Result<TpmSectors, VaultError> {
+    pub(super) fn create(&self) -> Result<TpmSectors, SlotError> {
         device::create(self.lock()?, self)
     }
 
     /// Opens the slot.
-    pub(super) fn open(&self) -> Result<TpmSectors, VaultError> {
+    pub(super) fn open(&self) -> Result<TpmSectors, SlotError> {
         device::open(self.lock()?, self)
     }
 
     /// Opens the slot to be read.
-    pub(super) fn open_to_read(&self) -> Result<TpmSectors, VaultError> {
+    pub(super) fn open_to_read(&self) -> Result<TpmSectors, SlotError> {
         device::open_to_read(self.lock()?, self)
     }
 
@@ -136,7 +136,7 @@ impl TpmIndex {
     }
 
     /// Which indices exist.
-    fn existing(&self) -> Result<Vec<u32>, VaultError> {
+    fn existing(&self) -> Result<Vec<u32>, SlotError> {
         let list = self.run("tpm2_getcap", &["handles-nv-index"], None)?;
         let list = String::from_utf8_lossy(&list);
         let handles = list
@@ -147,7 +147,7 @@ impl TpmIndex {
     }
 
     /// Keeps others away, for as long as the slot is open.
-    fn lock(&self) -> Result<TpmSectors, VaultError> {
+    fn lock(&self) -> Result<TpmSectors, SlotError> {
         let tcti = self.tcti.clone().or_else(|| env::var("TPM2TOOLS_TCTI").ok());
         let whose = format!("{} {}", hex(self.first), which(tcti.as_deref()));
         Ok(TpmSectors { at: self.clone(), _lock: DeviceLock::take("tpm", &whose, self)? })
@@ -159,8 +159,8 @@ impl TpmIndex {
         tool: &str,
         args: &[&str],
         input: Option<&[u8]>,
-    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let failed = |why: String| VaultError::SlotDevice { place: self.to_string(), why };
+    ) -> Result<Zeroizing<Vec<u8>>, SlotError> {
+        let failed = |why: String| SlotError::Device { place: self.to_string(), why };
         let io = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => failed(format!("{tool} is not there; install tpm2-tools")),
             _ => failed(format!("{tool}: {error}")),
@@ -202,12 +202,12 @@ impl TpmIndex {
         args: &[&str],
         flag: &str,
         input: Option<&[u8]>,
-    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    ) -> Result<Zeroizing<Vec<u8>>, SlotError> {
         let Some(auth) = &self.auth else { return self.run(tool, args, input) };
         // For its owner alone, and removed when dropped.
-        let mut file = tempfile::NamedTempFile::new().map_err(VaultError::from_io)?;
-        file.write_all(auth.bytes()).map_err(VaultError::from_io)?;
-        file.flush().map_err(VaultError::from_io)?;
+        let mut file = tempfile::NamedTempFile::new().map_err(SlotError::from_io)?;
+        file.write_all(auth.bytes()).map_err(SlotError::from_io)?;
+        file.flush().map_err(SlotError::from_io)?;
         let named = format!("file:{}", file.path().display());
         self.run(tool, &[args, &[flag, &named]].concat(), input)
     }
@@ -255,10 +255,10 @@ impl Monotonic for TpmIndex {
 }
 
 /// What a tool said.
-fn why(error: VaultError) -> String {
+fn why(error: SlotError) -> String {
     match error {
-        VaultError::SlotDevice { why, .. } => why,
-        error => error.to_string(),
+        SlotError::Device { why, .. } => why,
+        error => crate::words::chain(&error),
     }
 }
 
@@ -289,12 +289,12 @@ impl TpmSectors {
 }
 
 impl Device for TpmSectors {
-    fn made(&self) -> Result<[bool; 2], VaultError> {
+    fn made(&self) -> Result<[bool; 2], SlotError> {
         let handles = self.at.existing()?;
         Ok(self.at.indices().map(|index| handles.contains(&index)))
     }
 
-    fn make(&self, sector: usize) -> Result<(), VaultError> {
+    fn make(&self, sector: usize) -> Result<(), SlotError> {
         let (index, size) = (self.index(sector), SECTOR_BYTES.to_string());
         let args = [index.as_str(), "-C", "o", "-s", &size, "-a", "authread|authwrite|no_da"];
         self.at.run_with_auth("tpm2_nvdefine", &args, "-p", None)?;
@@ -312,20 +312,20 @@ impl Sectors for TpmSectors {
         SECTOR_BYTES
     }
 
-    fn read(&self, sector: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    fn read(&self, sector: usize) -> Result<Zeroizing<Vec<u8>>, SlotError> {
         let (index, size) = (self.index(sector), SECTOR_BYTES.to_string());
         let args = [index.as_str(), "-C", &index, "-s", &size];
         self.at.run_with_auth("tpm2_nvread", &args, "-P", None)
     }
 
-    fn write(&self, sector: usize, bytes: &[u8]) -> Result<(), VaultError> {
+    fn write(&self, sector: usize, bytes: &[u8]) -> Result<(), SlotError> {
         let index = self.index(sector);
         let args = [index.as_str(), "-C", &index, "-i", "-"];
         self.at.run_with_auth("tpm2_nvwrite", &args, "-P", Some(bytes)).map(drop)
     }
 
     /// The TPM answers when it has written.
-    fn sync(&self) -> Result<(), VaultError> {
+    fn sync(&self) -> Result<(), SlotError> {
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{kek::WrappedBy, kek_secret::KekSecret};
 use crate::{
     crypto::{Cipher, Label, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, derive_salted, random},
-    vault::VaultError,
+    vault::root::SlotError,
 };
 
 pub(super) const SALT_BYTES: usize = 16;
@@ -64,7 +64,7 @@ pub(super) struct Seal {
 
 impl Seal {
     /// A new wrapping, under a salt of its own.
-    pub(super) fn new(secret: &KekSecret) -> Result<Self, VaultError> {
+    pub(super) fn new(secret: &KekSecret) -> Result<Self, SlotError> {
         let wrapping = match secret {
             KekSecret::None => Wrapping::Nothing,
             KekSecret::Key(_) => Wrapping::Key { salt: random()? },
@@ -76,18 +76,18 @@ impl Seal {
     /// The seal of a wrapping that is there.
     ///
     /// # Errors
-    /// [`VaultError::KekMissing`], [`VaultError::KekNotNeeded`], and [`VaultError::WrongKek`]
+    /// [`SlotError::KekMissing`], [`SlotError::KekNotNeeded`], and [`SlotError::WrongKek`]
     /// where what was given is of another kind.
-    pub(super) fn of(wrapping: &Wrapping, secret: &KekSecret) -> Result<Self, VaultError> {
+    pub(super) fn of(wrapping: &Wrapping, secret: &KekSecret) -> Result<Self, SlotError> {
         let cipher = match (wrapping, secret) {
             (Wrapping::Nothing, KekSecret::None) => None,
-            (Wrapping::Nothing, _) => return Err(VaultError::KekNotNeeded),
-            (_, KekSecret::None) => return Err(VaultError::KekMissing(wrapping.by())),
+            (Wrapping::Nothing, _) => return Err(SlotError::KekNotNeeded),
+            (_, KekSecret::None) => return Err(SlotError::KekMissing(wrapping.by())),
             (Wrapping::Key { salt }, KekSecret::Key(key)) => Some(cipher(key, salt)),
             (Wrapping::Passphrase { cost, salt }, KekSecret::Passphrase(passphrase)) => {
                 Some(cipher(&stretch(passphrase.bytes(), salt, *cost)?, salt))
             }
-            _ => return Err(VaultError::WrongKek(wrapping.by())),
+            _ => return Err(SlotError::WrongKek(wrapping.by())),
         };
         Ok(Self { wrapping: wrapping.clone(), cipher })
     }
@@ -97,7 +97,7 @@ impl Seal {
         &self,
         bound: &[u8],
         key: &Secret,
-    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    ) -> Result<Zeroizing<Vec<u8>>, SlotError> {
         Ok(Zeroizing::new(match &self.cipher {
             Some(cipher) => cipher.seal_blob(bound, key.as_slice())?,
             None => [&[0; NONCE_BYTES], key.as_slice(), &[0; TAG_BYTES]].concat(),
@@ -132,8 +132,8 @@ fn cipher(key: &Secret, salt: &[u8; SALT_BYTES]) -> Cipher {
 }
 
 /// Argon2id (RFC 9106).
-fn stretch(passphrase: &[u8], salt: &[u8; SALT_BYTES], cost: Cost) -> Result<Secret, VaultError> {
-    let odd = || VaultError::SlotDamaged("what it asks of a passphrase is out of bounds".into());
+fn stretch(passphrase: &[u8], salt: &[u8; SALT_BYTES], cost: Cost) -> Result<Secret, SlotError> {
+    let odd = || SlotError::Damaged("what it asks of a passphrase is out of bounds".into());
     let most = Cost::MOST;
     if cost.memory > most.memory || cost.passes > most.passes || cost.lanes > most.lanes {
         return Err(odd());

@@ -36,7 +36,7 @@ impl Signing {
         Ok(Self(RwLock::new(match Keys::load(disk) {
             Ok(keys) => Ok(keys),
             Err(error @ VaultError::Damaged(_)) => {
-                tracing::warn!(%error, "the signing keys cannot be read");
+                tracing::warn!(error = %crate::words::chain(&error), "the signing keys cannot be read");
                 Err(Odd::Form)
             }
             Err(VaultError::SigningKeyGap(key)) => Err(Odd::Gap(key)),

@@ -16,16 +16,15 @@ use std::{
     fmt,
     fs::OpenOptions,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{Secret, SigningKey, base64url},
+    crypto::{RandomError, Secret, SigningKey, base64url},
     event::{SigningKeyId, VaultId, VerifyingKey},
     own::{self, Refused},
-    vault::VaultError,
     without_mark,
 };
 
@@ -59,8 +58,7 @@ pub struct Successor {
 pub enum SuccessorError {
     /// It is something else.
     #[error(
-        "{0} is not the file of a successor, or was changed; take the one that `oubliette keys successor` \
-         wrote"
+        "{0} is not the file of a successor, or was changed; take the one that was written when it was made"
     )]
     NotASuccessor(String),
     /// A newer program wrote it.
@@ -75,19 +73,24 @@ pub enum SuccessorError {
         version: String,
     },
     /// It could not be read or written.
-    #[error("{0}: {1}")]
+    #[error("{0} cannot be read or written")]
     Io(String, #[source] io::Error),
     /// Others may read it, or it is no plain file of this user's.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
+    #[error("{} is not read: {why}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        why: String,
+    },
 }
 
 impl Successor {
     /// A new one for a vault. It is nothing until it is pinned.
     ///
     /// # Errors
-    /// [`VaultError::Random`].
-    pub fn generate(vault: VaultId) -> Result<Self, VaultError> {
+    /// [`RandomError`].
+    pub fn generate(vault: VaultId) -> Result<Self, RandomError> {
         Ok(Self { vault, key: SigningKey::generate()? })
     }
 
@@ -140,12 +143,12 @@ impl Successor {
     /// [`SuccessorError`].
     pub fn load(path: &Path) -> Result<Self, SuccessorError> {
         let io = |error| SuccessorError::Io(path.display().to_string(), error);
-        let opened =
-            own::open(path, OpenOptions::new().read(true)).map_err(|refused| match refused {
-                Refused::Io(error) => io(error),
-                refused => VaultError::from(refused).into(),
-            })?;
-        own::refuse_shared(&opened, path).map_err(VaultError::from)?;
+        let refused = |refused| match refused {
+            Refused::Io(error) => io(error),
+            Refused::Foreign { path, why } => SuccessorError::Foreign { path, why },
+        };
+        let opened = own::open(path, OpenOptions::new().read(true)).map_err(refused)?;
+        own::refuse_shared(&opened, path).map_err(refused)?;
         // With more room than is read, so that nothing is moved and left behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(2 * MOST_BYTES));
         opened.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io)?;

@@ -15,10 +15,10 @@ fn judge(folder: &Path, root: &Path, keys: &HashMap<KeyId, [u8; 32]>) -> &'stati
     // It is a copy.
     let vault = match Vault::open_as(folder, root, OpenAs::TheOne) {
         Ok(vault) => vault,
-        Err(VaultError::Damaged(_)) => return "damaged",
-        Err(VaultError::RolledBack { .. }) => return "like an older copy",
+        Err(OpenVaultError::Vault(VaultError::Damaged(_))) => return "damaged",
+        Err(OpenVaultError::RolledBack { .. }) => return "like an older copy",
         // Its settings, which it compares with its own.
-        Err(VaultError::Storage(_)) => return "not sled's",
+        Err(OpenVaultError::Vault(VaultError::Storage(_))) => return "not sled's",
         Err(error) => panic!("{error}"),
     };
     let mut what = "whole";

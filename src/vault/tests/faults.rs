@@ -102,7 +102,11 @@ impl Told {
 }
 
 fn over_disk(disk: &Disk) -> Vault {
-    let tree = if disk.steps() == 0 { disk.create(SHAPE) } else { disk.open(SHAPE) };
+    let tree = if disk.steps() == 0 {
+        disk.create(SHAPE).map_err(OpenVaultError::from)
+    } else {
+        disk.open(SHAPE)
+    };
     Vault::over(tree.unwrap().into(), Limits::default()).unwrap()
 }
 

@@ -30,7 +30,7 @@ async fn a_vault_in_a_folder_opens_again_with_everything() {
     // The last handle is gone, so the folder is free at once.
     drop(vault);
 
-    assert!(matches!(Vault::create(&folder, &root), Err(VaultError::NotEmpty(_))));
+    assert!(matches!(Vault::create(&folder, &root), Err(OpenVaultError::NotEmpty(_))));
     let vault = Vault::open(&folder, &root).unwrap();
     assert_eq!(vault.id(), id);
     assert_eq!(vault.pseudonym(&subject("user-2")), pseudonym);
@@ -48,7 +48,7 @@ async fn a_vault_in_a_folder_opens_again_with_everything() {
 fn a_vault_that_is_not_there_is_not_made() {
     let temp = tempfile::tempdir().unwrap();
     let (folder, root) = places(temp.path());
-    assert!(matches!(Vault::open(&folder, &root), Err(VaultError::NotFound(_))));
+    assert!(matches!(Vault::open(&folder, &root), Err(OpenVaultError::NotFound(_))));
     assert!(!folder.exists() && !root.exists());
 }
 
@@ -79,7 +79,7 @@ async fn a_copy_of_the_folder_does_not_open_beside_it_over_the_same_root() {
     let second = Vault::open(&copy, &root);
     forget(&vault, "user-2").await;
     match second {
-        Err(error) => assert!(matches!(error, VaultError::InUse(0)), "{error}"),
+        Err(error) => assert!(matches!(error, OpenVaultError::InUse(0)), "{error}"),
         // What would follow.
         Ok(second) => drop(forget(&second, "user-3").await),
     }

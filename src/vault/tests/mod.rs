@@ -40,8 +40,8 @@ use std::sync::{
 };
 
 use super::{
-    Dead, Destroyed, Destruction, InventoryEntry, KeyLookup, KeyRequest, Loss, OpenAs, Vault,
-    VaultError, shared::Limits, tree::Tree,
+    Dead, Destroyed, Destruction, InventoryEntry, KeyLookup, KeyRequest, Loss, OpenAs,
+    OpenVaultError, SlotError, Vault, VaultError, shared::Limits, tree::Tree,
 };
 use crate::{
     crypto::DataKey,

@@ -130,7 +130,7 @@ async fn a_header_that_names_the_wrong_store_costs_no_page() {
     moved.unwrap_err();
     fs::write(&header, right.replace("\"sled\"", "\"a newer one\"")).unwrap();
     let opened = Vault::open(&places.folder, &places.root);
-    assert!(matches!(opened, Err(VaultError::NoPageStore(name)) if name == "a newer one"));
+    assert!(matches!(opened, Err(OpenVaultError::NoPageStore(name)) if name == "a newer one"));
     fs::write(&header, right).unwrap();
     is_whole(&places.open(), &keys, gone);
 }
@@ -140,6 +140,6 @@ async fn pages_move_from_nobodys_hands() {
     let (places, keys, gone) = filled(PageStoreKind::Sled).await;
     let vault = places.open();
     let moved = Vault::move_pages(&places.folder, &places.root, PageStoreKind::Sqlite, |_| {});
-    assert!(matches!(moved, Err(VaultError::InUse(_))));
+    assert!(matches!(moved, Err(OpenVaultError::InUse(_))));
     is_whole(&vault, &keys, gone);
 }

@@ -32,7 +32,7 @@ impl World {
         Vault::create(&self.at("vault"), self.config()).unwrap()
     }
 
-    fn open(&self, config: impl Into<SlotConfig>) -> Result<Vault, VaultError> {
+    fn open(&self, config: impl Into<SlotConfig>) -> Result<Vault, OpenVaultError> {
         Vault::open(&self.at("vault"), config)
     }
 
@@ -130,7 +130,10 @@ async fn a_missing_slot_is_made_again_from_its_mirror() {
     forget(&vault, "user-2").await;
     drop(vault);
     fs::remove_file(world.at("root")).unwrap();
-    assert!(matches!(world.open(&world.at("root")), Err(VaultError::SlotMissing(_))));
+    assert!(matches!(
+        world.open(&world.at("root")),
+        Err(OpenVaultError::Slot(SlotError::Missing(_)))
+    ));
     let vault = world.open(world.config()).unwrap();
     live(vault.opening_key(kept));
     drop(vault);
@@ -150,7 +153,10 @@ async fn a_stale_mirror_does_not_bring_back_what_was_forgotten() {
     world.plug();
     fs::remove_file(world.at("root")).unwrap();
     let opened = world.open(world.config());
-    assert!(matches!(opened, Err(VaultError::SlotOutdated { slot: 0, vault: 1 })), "{opened:?}");
+    assert!(
+        matches!(opened, Err(OpenVaultError::SlotOutdated { slot: 0, vault: 1 })),
+        "{opened:?}"
+    );
     assert!(!world.at("root").exists());
 }
 
@@ -176,10 +182,13 @@ async fn an_old_or_damaged_slot_gives_way_to_a_newer_mirror() {
     fs::remove_dir_all(world.at("usb")).unwrap();
     fs::write(world.at("root"), &old).unwrap();
     let opened = world.open(world.config());
-    assert!(matches!(opened, Err(VaultError::SlotOutdated { slot: 0, vault: 1 })), "{opened:?}");
+    assert!(
+        matches!(opened, Err(OpenVaultError::SlotOutdated { slot: 0, vault: 1 })),
+        "{opened:?}"
+    );
     damage(&world.at("root"), &[50, SECTORS_APART + 50]);
     let opened = world.open(&world.at("root"));
-    assert!(matches!(opened, Err(VaultError::SlotDamaged(_))), "{opened:?}");
+    assert!(matches!(opened, Err(OpenVaultError::Slot(SlotError::Damaged(_)))), "{opened:?}");
 }
 
 /// It may hold a root that is newer than the slot's: then the slot is an old copy.
@@ -201,13 +210,16 @@ async fn a_mirror_of_a_newer_format_is_not_one_that_is_away() {
     // Whether the caller names it or the slot does, and whether the slot itself is there.
     for config in [world.config(), (&world.at("root")).into()] {
         let told = world.open(config).unwrap_err();
-        assert!(matches!(&told, VaultError::NewerMirror { .. }), "{told:?}");
+        assert!(matches!(&told, OpenVaultError::Slot(SlotError::NewerMirror { .. })), "{told:?}");
         let told = told.to_string();
         assert!(told.contains("usb/mirror") && told.contains("use the newer program"), "{told}");
     }
     let root = fs::read(world.at("root")).unwrap();
     fs::remove_file(world.at("root")).unwrap();
-    assert!(matches!(world.open(world.config()), Err(VaultError::NewerMirror { .. })));
+    assert!(matches!(
+        world.open(world.config()),
+        Err(OpenVaultError::Slot(SlotError::NewerMirror { .. }))
+    ));
     assert_eq!(fs::read(world.at("usb/mirror")).unwrap(), newer);
     fs::write(world.at("root"), root).unwrap();
     fs::set_permissions(world.at("root"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -258,14 +270,14 @@ async fn mirrors_are_added_and_retired() {
     let (one, two) = (world.at("one"), world.at("two"));
     fs::write(&two, "Dear diary").unwrap();
     fs::set_permissions(&two, fs::Permissions::from_mode(0o600)).unwrap();
-    assert!(matches!(vault.add_mirror(&two).await, Err(VaultError::Mirror { .. })));
-    assert!(matches!(vault.add_mirror(&world.at("root")).await, Err(VaultError::Mirror { .. })));
+    assert!(matches!(vault.add_mirror(&two).await, Err(SlotError::Mirror { .. })));
+    assert!(matches!(vault.add_mirror(&world.at("root")).await, Err(SlotError::Mirror { .. })));
     // The slot has room for so many names.
     let long = |n: u32| world.at(&format!("{n}/{}", "x".repeat(200)));
     for n in 0..100 {
         match vault.add_mirror(&long(n)).await {
             Ok(()) => assert!(n < 50, "where does it all go?"),
-            Err(VaultError::Mirror { why, .. }) => {
+            Err(SlotError::Mirror { why, .. }) => {
                 assert!(n > 5 && why.contains("bytes") && !long(n).exists(), "{n}: {why}");
                 break;
             }
@@ -280,7 +292,7 @@ async fn mirrors_are_added_and_retired() {
     vault.add_mirror(&one).await.unwrap();
     assert_eq!(vault.root_slot().unwrap().mirrors.len(), 1);
     assert_eq!(world.root_key("one"), world.root_key("root"));
-    assert!(matches!(vault.retire_mirror(&two, false).await, Err(VaultError::Mirror { .. })));
+    assert!(matches!(vault.retire_mirror(&two, false).await, Err(SlotError::Mirror { .. })));
     vault.retire_mirror(&one, false).await.unwrap();
     assert!(!one.exists());
 
@@ -288,7 +300,7 @@ async fn mirrors_are_added_and_retired() {
     vault.add_mirror(&one).await.unwrap();
     fs::rename(&one, world.at("lost")).unwrap();
     forget(&vault, "user-1").await;
-    assert!(matches!(vault.retire_mirror(&one, false).await, Err(VaultError::Mirror { .. })));
+    assert!(matches!(vault.retire_mirror(&one, false).await, Err(SlotError::Mirror { .. })));
     assert_eq!(stale(&vault).len(), 1);
     vault.retire_mirror(&one, true).await.unwrap();
     assert_eq!(stale(&vault), Vec::<String>::new());
@@ -303,11 +315,14 @@ fn nothing_is_left_of_a_vault_whose_mirror_or_key_cannot_be_had() {
     fs::write(world.at("file"), "").unwrap();
     let bad = world.config().with_mirror(world.at("file/mirror"));
     let created = Vault::create(&world.at("vault"), bad);
-    assert!(matches!(created, Err(VaultError::Mirror { .. })), "{created:?}");
+    assert!(matches!(created, Err(OpenVaultError::Slot(SlotError::Mirror { .. }))), "{created:?}");
     assert!(!world.at("root").exists() && !world.at("usb/mirror").exists());
     let bad = world.config().with_kek(Kek::File(world.at("no-key")), None);
     let created = Vault::create(&world.at("vault"), bad);
-    assert!(matches!(created, Err(VaultError::KekUnusable { .. })), "{created:?}");
+    assert!(
+        matches!(created, Err(OpenVaultError::Slot(SlotError::KekUnusable { .. }))),
+        "{created:?}"
+    );
     assert!(!world.at("root").exists());
     drop(world.create());
 }
@@ -319,13 +334,16 @@ fn a_slot_in_the_vaults_folder_is_refused() {
     let inside = SlotConfig::from(&vault.join("root"));
     for config in [inside, world.config().with_mirror(vault.join("x/mirror"))] {
         let created = Vault::create(&vault, config);
-        assert!(matches!(created, Err(VaultError::SlotWithin { .. })), "{created:?}");
+        assert!(
+            matches!(created, Err(OpenVaultError::Slot(SlotError::Within { .. }))),
+            "{created:?}"
+        );
     }
     // By way of a link, too.
     fs::create_dir(&vault).unwrap();
     std::os::unix::fs::symlink(&vault, world.at("link")).unwrap();
     let created = Vault::create(&vault, &world.at("link/root"));
-    assert!(matches!(created, Err(VaultError::SlotWithin { .. })), "{created:?}");
+    assert!(matches!(created, Err(OpenVaultError::Slot(SlotError::Within { .. }))), "{created:?}");
     assert!(fs::read_dir(&vault).unwrap().next().is_none());
 }
 
@@ -344,20 +362,29 @@ async fn the_root_is_wrapped_and_the_kek_can_be_changed() {
     }
     drop(vault);
 
-    assert!(matches!(world.open(world.config()), Err(VaultError::KekMissing(WrappedBy::Key))));
+    assert!(matches!(
+        world.open(world.config()),
+        Err(OpenVaultError::Slot(SlotError::KekMissing(WrappedBy::Key)))
+    ));
     let owl = Passphrase::new("owl".to_owned());
     let wrong = world.config().with_kek(Kek::Passphrase, owl.clone());
-    assert!(matches!(world.open(wrong), Err(VaultError::WrongKek(WrappedBy::Key))));
+    assert!(matches!(
+        world.open(wrong),
+        Err(OpenVaultError::Slot(SlotError::WrongKek(WrappedBy::Key)))
+    ));
     fs::write(world.at("other"), [8; 32]).unwrap();
     let wrong = world.config().with_kek(Kek::File(world.at("other")), None);
-    assert!(matches!(world.open(wrong), Err(VaultError::WrongKek(WrappedBy::Key))));
+    assert!(matches!(
+        world.open(wrong),
+        Err(OpenVaultError::Slot(SlotError::WrongKek(WrappedBy::Key)))
+    ));
     let command = Kek::Command(format!("cat '{}'", world.at("key").display()));
     let vault = world.open(world.config().with_kek(command, None)).unwrap();
     live(vault.opening_key(kept));
 
     // A key that cannot be read changes nothing.
     let missing = vault.set_kek(&Kek::File(world.at("none")), None).await;
-    assert!(matches!(missing, Err(VaultError::KekUnusable { .. })));
+    assert!(matches!(missing, Err(SlotError::KekUnusable { .. })));
     vault.set_kek(&Kek::Passphrase, owl.as_ref()).await.unwrap();
     forget(&vault, "user-2").await;
     drop(vault);
@@ -376,11 +403,14 @@ async fn a_slot_opens_with_its_passphrase_in_whatever_form_it_is_typed() {
     // Nothing is wrapped by what could not be typed again.
     for odd in ["owl\r", "owl\u{378}"] {
         let refused = vault.set_kek(&Kek::Passphrase, typed(odd).as_ref()).await;
-        assert!(matches!(refused, Err(VaultError::KekUnusable { .. })), "{odd:?}");
+        assert!(matches!(refused, Err(SlotError::KekUnusable { .. })), "{odd:?}");
     }
     drop(vault);
     let open = |text| world.open(world.config().with_kek(Kek::Passphrase, typed(text)));
-    assert!(matches!(open("cafe-garten"), Err(VaultError::WrongKek(WrappedBy::Passphrase))));
+    assert!(matches!(
+        open("cafe-garten"),
+        Err(OpenVaultError::Slot(SlotError::WrongKek(WrappedBy::Passphrase)))
+    ));
     drop(open("cafe\u{301}-garten").unwrap());
     drop(open("caf\u{e9}-garten").unwrap());
 }

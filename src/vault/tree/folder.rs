@@ -26,7 +26,7 @@ use crate::{
     durable,
     event::VaultId,
     own::{self, Refused},
-    vault::{PageStoreKind, VaultError},
+    vault::{OpenVaultError, PageStoreKind, VaultError},
     without_mark,
 };
 
@@ -79,8 +79,8 @@ impl PageStoreKind {
     /// The one that a vault's pages are in.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NoPageStore`].
-    pub fn of_vault(folder: &Path) -> Result<Self, VaultError> {
+    /// [`OpenVaultError::NotFound`], [`OpenVaultError::NotAVault`], [`OpenVaultError::NoPageStore`].
+    pub fn of_vault(folder: &Path) -> Result<Self, OpenVaultError> {
         Ok(read_header(folder)?.pages)
     }
 }
@@ -90,12 +90,12 @@ impl PageStoreKind {
 pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] File);
 
 /// Makes the folder, or takes an empty one, and locks it.
-pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
-    durable::make_folder(folder).map_err(VaultError::from_io)?;
+pub(super) fn claim(folder: &Path) -> Result<FolderLock, OpenVaultError> {
+    durable::make_folder(folder).map_err(OpenVaultError::from_io)?;
     let refuse_filled = || match is_empty(folder) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(VaultError::NotEmpty(folder.display().to_string())),
-        Err(error) => Err(VaultError::from_io(error)),
+        Ok(false) => Err(OpenVaultError::NotEmpty(folder.display().to_string())),
+        Err(error) => Err(OpenVaultError::from_io(error)),
     };
     refuse_filled()?;
     let lock = lock(folder)?;
@@ -119,18 +119,18 @@ fn is_empty(folder: &Path) -> io::Result<bool> {
 /// Locks the folder.
 ///
 /// # Errors
-/// [`VaultError::InUse`], at once, where another process has it, or this one already;
-/// [`VaultError::Foreign`].
-pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
+/// [`OpenVaultError::InUse`], at once, where another process has it, or this one already;
+/// [`OpenVaultError::Foreign`].
+pub(super) fn lock(folder: &Path) -> Result<FolderLock, OpenVaultError> {
     let mut file = own::open_lock(&folder.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             // Where readers can be joined, it is they who hold it, and the file names its last writer.
             let joined = file.try_lock_shared().is_ok();
-            return Err(VaultError::InUse(if joined { 0 } else { holder(&mut file) }));
+            return Err(OpenVaultError::InUse(if joined { 0 } else { holder(&mut file) }));
         }
-        Err(TryLockError::Error(error)) => return Err(VaultError::from_io(error)),
+        Err(TryLockError::Error(error)) => return Err(OpenVaultError::from_io(error)),
     }
     // Told to anyone who comes next. On a full disk the lock holds without.
     let _ = note_holder(&mut file);
@@ -141,8 +141,8 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
 /// to be held, so nothing was ever written to this folder.
 ///
 /// # Errors
-/// [`VaultError::InUse`].
-pub(super) fn lock_to_read(folder: &Path) -> Result<Option<FolderLock>, VaultError> {
+/// [`OpenVaultError::InUse`].
+pub(super) fn lock_to_read(folder: &Path) -> Result<Option<FolderLock>, OpenVaultError> {
     let mut file = match own::open(&folder.join(LOCK), OpenOptions::new().read(true)) {
         Ok(file) => file,
         Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -150,8 +150,8 @@ pub(super) fn lock_to_read(folder: &Path) -> Result<Option<FolderLock>, VaultErr
     };
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(FolderLock(file))),
-        Err(TryLockError::WouldBlock) => Err(VaultError::InUse(holder(&mut file))),
-        Err(TryLockError::Error(error)) => Err(VaultError::from_io(error)),
+        Err(TryLockError::WouldBlock) => Err(OpenVaultError::InUse(holder(&mut file))),
+        Err(TryLockError::Error(error)) => Err(OpenVaultError::from_io(error)),
     }
 }
 
@@ -177,18 +177,22 @@ fn holder(file: &mut File) -> u32 {
 
 /// Says durably whose the folder is: last, so that half a vault is none. In one step, so that its
 /// pages are in one store or in the other.
-pub(super) fn write_header(folder: &Path, header: Header) -> Result<(), VaultError> {
+pub(super) fn write_header(folder: &Path, header: Header) -> Result<(), OpenVaultError> {
     write(folder, Some(header.vault), header.pages)
 }
 
-fn write(folder: &Path, vault: Option<VaultId>, pages: PageStoreKind) -> Result<(), VaultError> {
+fn write(
+    folder: &Path,
+    vault: Option<VaultId>,
+    pages: PageStoreKind,
+) -> Result<(), OpenVaultError> {
     let vault = vault.map(|vault| vault.0);
     let pages = pages.to_string();
     let written = Written { kind: KIND.into(), format: FORMAT, vault, pages };
     let mut text =
         serde_json::to_vec_pretty(&written).map_err(|e| VaultError::Storage(Box::new(e)))?;
     text.push(b'\n');
-    durable::replace(&folder.join(HEADER), &text).map_err(VaultError::from_io)
+    durable::replace(&folder.join(HEADER), &text).map_err(OpenVaultError::from_io)
 }
 
 /// The folder of a vault that is complete, but for its header, which names no vault yet. Locked, so that
@@ -208,7 +212,7 @@ pub(crate) struct FolderDraft {
 #[cfg(feature = "backup")]
 impl FolderDraft {
     /// Says durably whose vault it is.
-    pub(crate) fn complete(self, vault: VaultId) -> Result<(), VaultError> {
+    pub(crate) fn complete(self, vault: VaultId) -> Result<(), OpenVaultError> {
         write_header(&self.path, Header { vault, pages: PageStoreKind::default() })
     }
 
@@ -224,15 +228,15 @@ impl FolderDraft {
 /// that was cut off.
 ///
 /// # Errors
-/// [`VaultError::Foreign`] where it is a symbolic link: it may lead to somebody else's folder, or nowhere.
+/// [`OpenVaultError::Foreign`] where it is a symbolic link: it may lead to somebody else's folder, or nowhere.
 #[cfg(feature = "backup")]
-pub fn is_free(folder: &Path) -> Result<bool, VaultError> {
+pub fn is_free(folder: &Path) -> Result<bool, OpenVaultError> {
     own::refuse_link(folder)?;
     match is_empty(folder) {
         Ok(empty) => Ok(empty || is_draft(folder)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
-        Err(error) => Err(VaultError::from_io(error)),
+        Err(error) => Err(OpenVaultError::from_io(error)),
     }
 }
 
@@ -263,17 +267,17 @@ pub(crate) fn is_draft_under(folder: &Path, roots: &[(String, [u8; 16])]) -> boo
 /// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
 ///
 /// # Errors
-/// [`VaultError::NotEmpty`] where it is not free; [`VaultError::Foreign`], [`VaultError::InUse`].
+/// [`OpenVaultError::NotEmpty`] where it is not free; [`OpenVaultError::Foreign`], [`OpenVaultError::InUse`].
 #[cfg(feature = "backup")]
-pub(super) fn begin_draft(folder: &Path) -> Result<FolderDraft, VaultError> {
+pub(super) fn begin_draft(folder: &Path) -> Result<FolderDraft, OpenVaultError> {
     let refuse_filled = || match is_free(folder)? {
         true => Ok(()),
-        false => Err(VaultError::NotEmpty(folder.display().to_string())),
+        false => Err(OpenVaultError::NotEmpty(folder.display().to_string())),
     };
     // Before anything is made in it.
     refuse_filled()?;
     let made = !folder.exists();
-    durable::make_folder(folder).map_err(VaultError::from_io)?;
+    durable::make_folder(folder).map_err(OpenVaultError::from_io)?;
     let lock = lock(folder)?;
     // Again: somebody else may have been quicker.
     refuse_filled()?;
@@ -287,50 +291,52 @@ pub(super) fn begin_draft(folder: &Path) -> Result<FolderDraft, VaultError> {
 /// finished, or holds anything else.
 ///
 /// # Errors
-/// [`VaultError::Foreign`], [`VaultError::InUse`], [`VaultError::NotEmpty`].
-pub fn remove_unfinished(folder: &Path) -> Result<(), VaultError> {
+/// [`OpenVaultError::Foreign`], [`OpenVaultError::InUse`], [`OpenVaultError::NotEmpty`].
+pub fn remove_unfinished(folder: &Path) -> Result<(), OpenVaultError> {
     own::refuse_link(folder)?;
     let _lock = lock(folder)?;
     if folder.join(HEADER).exists() {
-        return Err(VaultError::NotEmpty(folder.display().to_string()));
+        return Err(OpenVaultError::NotEmpty(folder.display().to_string()));
     }
     Ok(own::clear(folder, &PARTS, &[LOCK])?)
 }
 
 /// Removes the folder of a page store that is not in force: what a move that was cut off left. The
 /// caller has opened the vault with the other one.
-pub(super) fn remove_pages(folder: &Path, kind: PageStoreKind) -> Result<(), VaultError> {
+pub(super) fn remove_pages(folder: &Path, kind: PageStoreKind) -> Result<(), OpenVaultError> {
     let pages = folder.join(kind.folder());
     own::refuse_link(&pages)?;
     match fs::remove_dir_all(&pages) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.and_then(|()| durable::sync_folder(folder)).map_err(VaultError::from_io),
+        removed => {
+            removed.and_then(|()| durable::sync_folder(folder)).map_err(OpenVaultError::from_io)
+        }
     }
 }
 
 /// Whose folder it is, and where its pages are.
-pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
+pub(crate) fn read_header(folder: &Path) -> Result<Header, OpenVaultError> {
     let name = || folder.display().to_string();
     let text = match fs::read(folder.join(HEADER)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(if is_empty(folder).unwrap_or(true) {
-                VaultError::NotFound(name())
+                OpenVaultError::NotFound(name())
             } else {
-                VaultError::NotAVault(name())
+                OpenVaultError::NotAVault(name())
             });
         }
-        Err(error) => return Err(VaultError::from_io(error)),
+        Err(error) => return Err(OpenVaultError::from_io(error)),
     };
     let text = without_mark(&text);
-    let damaged = || VaultError::Damaged(format!("{HEADER} cannot be read"));
+    let damaged = || OpenVaultError::Vault(VaultError::Damaged(format!("{HEADER} cannot be read")));
     let Version { kind, format } = serde_json::from_slice(text).map_err(|_| damaged())?;
     if kind != KIND {
-        return Err(VaultError::NotAVault(name()));
+        return Err(OpenVaultError::NotAVault(name()));
     }
     if format > FORMAT {
         let what = "the vault's folder";
-        return Err(VaultError::NewerFormat { what, found: format, known: FORMAT });
+        return Err(VaultError::NewerFormat { what, found: format, known: FORMAT }.into());
     }
     let header: Written = serde_json::from_slice(text).map_err(|_| damaged())?;
     if format != FORMAT {
@@ -340,7 +346,7 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
     match header.vault {
         Some(vault) => Ok(Header { vault: VaultId(vault), pages }),
         // It is being restored, or was, when that was cut off.
-        None => Err(VaultError::NotFound(name())),
+        None => Err(OpenVaultError::NotFound(name())),
     }
 }
 
@@ -371,25 +377,32 @@ mod tests {
                 // White space, and letters that are large.
                 Ok((vault, pages)) if vault == header.vault => assert_eq!(pages, header.pages),
                 Ok(_) => other_vaults += 1,
-                Err(VaultError::NewerFormat { found, .. }) => assert!(found > FORMAT),
+                Err(OpenVaultError::Vault(VaultError::NewerFormat { found, .. })) => {
+                    assert!(found > FORMAT)
+                }
                 Err(
-                    VaultError::Damaged(_)
-                    | VaultError::NotAVault(_)
-                    | VaultError::NotFound(_)
-                    | VaultError::NoPageStore(_),
+                    OpenVaultError::Vault(VaultError::Damaged(_))
+                    | OpenVaultError::NotAVault(_)
+                    | OpenVaultError::NotFound(_)
+                    | OpenVaultError::NoPageStore(_),
                 ) => {}
                 Err(other) => panic!("bit {bit}: {other:?}"),
             }
         }
         assert!(other_vaults > 32, "{other_vaults}");
         for length in 0..good.len() - 1 {
-            assert!(matches!(read(&good[..length]), Err(VaultError::Damaged(_))), "{length}");
+            assert!(
+                matches!(read(&good[..length]), Err(OpenVaultError::Vault(VaultError::Damaged(_)))),
+                "{length}"
+            );
         }
         let good = String::from_utf8(good).unwrap();
         for format in [2_u32, 9, u32::MAX] {
             let newer = good.replace(": 1,", &format!(": {format},"));
             let told = read(newer.as_bytes());
-            assert!(matches!(told, Err(VaultError::NewerFormat { found, .. }) if found == format));
+            assert!(
+                matches!(told, Err(OpenVaultError::Vault(VaultError::NewerFormat { found, .. })) if found == format)
+            );
         }
     }
 }

@@ -92,7 +92,7 @@ use self::{
 };
 use super::{
     VaultError,
-    root::{Root, RootSlot, SlotChange, SlotState},
+    root::{Root, RootSlot, SlotChange, SlotError, SlotState},
 };
 use crate::crypto::Secret;
 use crate::event::VaultId;
@@ -138,20 +138,21 @@ impl Tree {
     }
 
     /// Returns the state of the root slot.
-    pub(crate) fn slot(&self) -> Result<SlotState, VaultError> {
+    pub(crate) fn slot(&self) -> Result<SlotState, SlotError> {
         self.slot.state()
     }
 
     /// Changes how the root slot keeps the root. The tree stays as it is.
-    pub(crate) fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
-        self.refuse_read_only()?;
-        let _writer = self.writer.lock().map_err(|_| VaultError::Poisoned)?;
-        let root = self.view()?.root.clone();
+    pub(crate) fn change_slot(&self, change: SlotChange) -> Result<(), SlotError> {
+        if self.read_only {
+            return Err(SlotError::ReadOnly);
+        }
+        let _writer = self.writer.lock().map_err(|_| SlotError::Poisoned)?;
+        let root = self.view().map_err(|_| SlotError::Poisoned)?.root.clone();
         let changed = self.slot.change(&root, change);
         // Of the slot itself: what is wrong with a mirror is told otherwise.
-        if let Err(
-            VaultError::Storage(_) | VaultError::DiskFull(_) | VaultError::SlotDevice { .. },
-        ) = changed
+        if let Err(SlotError::Storage(_) | SlotError::DiskFull(_) | SlotError::Device { .. }) =
+            changed
         {
             self.poisoned.store(true, Ordering::Release);
         }

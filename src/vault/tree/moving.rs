@@ -14,7 +14,7 @@ use super::{
     open::root_page,
 };
 use crate::vault::{
-    PageStoreKind, VaultError,
+    OpenVaultError, PageStoreKind, VaultError,
     pages::{Batch, PageStore},
 };
 
@@ -46,7 +46,7 @@ impl Tree {
         folder: &Path,
         to: PageStoreKind,
         progress: impl Fn(u64),
-    ) -> Result<Moved, VaultError> {
+    ) -> Result<Moved, OpenVaultError> {
         let header = folder::read_header(folder)?;
         let mut moved = Moved { from: header.pages, to, pages: 0, bytes: 0 };
         if moved.from == to {
@@ -73,7 +73,7 @@ impl Tree {
         let Self { store, slot, _lock, .. } = self;
         drop((store, slot));
         if let Err(error) = folder::remove_pages(folder, moved.from) {
-            tracing::warn!(%error, "the old page store is left; the next opening removes it");
+            tracing::warn!(error = %crate::words::chain(&error), "the old page store is left; the next opening removes it");
         }
         Ok(moved)
     }

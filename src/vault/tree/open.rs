@@ -27,7 +27,7 @@ use crate::{
     event::VaultId,
     own,
     vault::{
-        PageStoreKind, VaultError,
+        OpenVaultError, PageStoreKind, VaultError,
         pages::{Batch, MemoryPages, PageStore},
         root::{MemorySlot, OpeningNumber, Root, RootSlot, Slot, SlotConfig},
     },
@@ -96,9 +96,9 @@ impl Tree {
     /// off left lying.
     ///
     /// # Errors
-    /// [`VaultError::RolledBack`], [`VaultError::SlotOutdated`] and [`VaultError::Damaged`] where
+    /// [`OpenVaultError::RolledBack`], [`OpenVaultError::SlotOutdated`] and [`VaultError::Damaged`] where
     /// the pages do not belong to the root; unless it is opened as the one,
-    /// [`VaultError::FolderCopied`], [`VaultError::FolderOld`] and [`VaultError::SlotOld`]. Then
+    /// [`OpenVaultError::FolderCopied`], [`OpenVaultError::FolderOld`] and [`OpenVaultError::SlotOld`]. Then
     /// nothing was written.
     pub(super) fn open_here(
         pages: Box<dyn PageStore>,
@@ -106,7 +106,7 @@ impl Tree {
         shape: Shape,
         here: Whereabouts,
         as_the_one: bool,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, OpenVaultError> {
         let root = slot.read()?;
         // Looked at first: a mirror's root that these pages do not know must not take the place of
         // the slot's own.
@@ -179,13 +179,13 @@ impl Tree {
     /// Makes a vault's tree: such pages in `folder`, the root slot where the configuration says.
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`] where the folder is not empty, or the slot's file exists;
-    /// [`VaultError::SlotWithin`]; those of the slot's mirrors and key-encryption key.
+    /// [`OpenVaultError::NotEmpty`]; [`OpenVaultError::Slot`] where the slot exists, or is in the folder, and those of
+    /// its mirrors and key-encryption key.
     pub(crate) fn create_at(
         folder: &Path,
         slot: impl Into<SlotConfig>,
         kind: PageStoreKind,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, OpenVaultError> {
         let slot = slot.into();
         slot.refuse_within(folder)?;
         let lock = folder::claim(folder)?;
@@ -203,15 +203,14 @@ impl Tree {
     /// a mirror is left: what is missing is an error.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NewerFormat`],
-    /// [`VaultError::NewerMirror`], [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
-    /// [`VaultError::WrongKek`], [`VaultError::FolderCopied`], [`VaultError::FolderOld`],
-    /// [`VaultError::SlotOld`], and those of pages that do not belong to the root.
+    /// [`OpenVaultError::NotFound`], [`OpenVaultError::NotAVault`], [`VaultError::NewerFormat`],
+    /// [`OpenVaultError::InUse`], [`OpenVaultError::Slot`], [`OpenVaultError::FolderCopied`],
+    /// [`OpenVaultError::FolderOld`], [`OpenVaultError::SlotOld`], and those of pages that do not belong to the root.
     pub(crate) fn open_as(
         folder: &Path,
         slot: impl Into<SlotConfig>,
         how: OpenAs,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, OpenVaultError> {
         if how == OpenAs::ReadOnly {
             return Self::open_to_read(folder, slot.into());
         }
@@ -257,7 +256,7 @@ impl Tree {
         folder: &Path,
         from: SlotConfig,
         to: SlotConfig,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, OpenVaultError> {
         to.refuse_within(folder)?;
         folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
@@ -275,10 +274,7 @@ impl Tree {
         let is_its_own =
             |known: Openings| known.are_of(&here) && known.numbers.contains(&root.opening);
         if known.is_some_and(is_its_own) {
-            return Err(VaultError::Unsupported(
-                "this folder is the one that its root slot belongs to; copy it, and give the copy a \
-                 slot of its own",
-            ));
+            return Err(OpenVaultError::OwnSlot);
         }
         // What is noted below must not name the number in `from`: a copy in which this was cut off would
         // be taken for the folder that belongs to it.
@@ -297,9 +293,9 @@ impl Tree {
     /// its root.
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`], those of making a slot, and those of the values.
+    /// [`OpenVaultError::NotEmpty`], those of making a slot, and those of the values.
     #[cfg(feature = "backup")]
-    pub(crate) fn load_at<E: From<VaultError>>(
+    pub(crate) fn load_at<E: From<VaultError> + From<OpenVaultError>>(
         folder: &Path,
         slot: Slot,
         seed: Seed,
@@ -360,17 +356,19 @@ fn new_vault() -> Result<(VaultId, Secret), VaultError> {
     Ok((VaultId(Builder::from_random_bytes(random()?).into_uuid()), random_secret()?))
 }
 
-pub(super) fn root_page(pages: &dyn PageStore, root: &Root) -> Result<Page, VaultError> {
+pub(super) fn root_page(pages: &dyn PageStore, root: &Root) -> Result<Page, OpenVaultError> {
     if let Some(stored) = pages.get(&root.page)? {
-        return Page::open(root.vault, &root.page, &root.key, true, &stored);
+        return Ok(Page::open(root.vault, &root.page, &root.key, true, &stored)?);
     }
     let reached = match pages.get(EPOCH)? {
         Some(bytes) => <[u8; 8]>::try_from(bytes.as_slice()).ok().map(u64::from_be_bytes),
         None => None,
     };
     Err(match reached {
-        Some(vault) if vault > root.epoch => VaultError::SlotOutdated { slot: root.epoch, vault },
-        Some(vault) if vault < root.epoch => VaultError::RolledBack { epoch: root.epoch },
-        _ => VaultError::Damaged(format!("the root page {} is missing", hex(&root.page))),
+        Some(vault) if vault > root.epoch => {
+            OpenVaultError::SlotOutdated { slot: root.epoch, vault }
+        }
+        Some(vault) if vault < root.epoch => OpenVaultError::RolledBack { epoch: root.epoch },
+        _ => VaultError::Damaged(format!("the root page {} is missing", hex(&root.page))).into(),
     })
 }

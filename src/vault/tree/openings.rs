@@ -23,7 +23,7 @@ use super::{folder::read_header, marker::Marker};
 use crate::{
     crypto::{Label, Secret},
     event::VaultId,
-    vault::{VaultError, root::OpeningNumber, wire::Reader},
+    vault::{OpenVaultError, VaultError, root::OpeningNumber, wire::Reader},
 };
 
 const MARKER: Marker =
@@ -78,18 +78,21 @@ impl Openings {
         number: OpeningNumber,
         vault: VaultId,
         here: &Whereabouts,
-    ) -> Result<(), VaultError> {
+    ) -> Result<(), OpenVaultError> {
         let folder = || here.path.clone();
-        let Some(known) = known else { return Err(VaultError::FolderOld(folder())) };
+        let Some(known) = known else { return Err(OpenVaultError::FolderOld(folder())) };
         let copied = known.at.path != here.path && known.at.still_holds(vault, here);
         if copied {
-            return Err(VaultError::FolderCopied { folder: folder(), of: known.at.path.clone() });
+            return Err(OpenVaultError::FolderCopied {
+                folder: folder(),
+                of: known.at.path.clone(),
+            });
         }
         if !known.numbers.contains(&number) {
             let slot_is_older = known.numbers.iter().all(|known| number < *known);
             return Err(match slot_is_older {
-                true => VaultError::SlotOld(folder()),
-                false => VaultError::FolderOld(folder()),
+                true => OpenVaultError::SlotOld(folder()),
+                false => OpenVaultError::FolderOld(folder()),
             });
         }
         if known.at.path != here.path {
@@ -97,7 +100,7 @@ impl Openings {
                 from = %known.at.path.display(), to = %here.path.display(), "the vault's folder was moved"
             );
         } else if here.made_anew_since(&known.at) {
-            return Err(VaultError::FolderOld(folder()));
+            return Err(OpenVaultError::FolderOld(folder()));
         }
         Ok(())
     }
@@ -131,7 +134,7 @@ impl Whereabouts {
         match read_header(&self.path) {
             Ok(found) => found.vault == vault && !same_folder(&self.path, &here.path),
             // It is there, and may not be looked into.
-            Err(VaultError::Storage(_)) => self.path.exists(),
+            Err(OpenVaultError::Vault(VaultError::Storage(_))) => self.path.exists(),
             Err(_) => false,
         }
     }

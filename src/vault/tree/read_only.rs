@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::{Shape, Tree, folder, open::root_page, store::Store};
 use crate::vault::{
-    VaultError,
+    OpenVaultError,
     pages::PagesAside,
     root::{RootSlot, Slot, SlotConfig},
 };
 
 impl Tree {
     /// Neither the folder nor the slot is written to; whether the folder is a copy does not matter.
-    pub(super) fn open_to_read(folder: &Path, slot: SlotConfig) -> Result<Self, VaultError> {
+    pub(super) fn open_to_read(folder: &Path, slot: SlotConfig) -> Result<Self, OpenVaultError> {
         folder::read_header(folder)?;
         let lock = folder::lock_to_read(folder)?;
         let header = folder::read_header(folder)?;

@@ -114,7 +114,7 @@ impl Tree {
                 "it holds epoch {} of vault {}, and epoch {} of vault {} is in use",
                 found.epoch, found.vault, root.epoch, root.vault
             )),
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(crate::words::chain(&error)),
         };
         let repair = repair && differs.is_none();
         if let Some(why) = differs {
@@ -236,9 +236,10 @@ impl Walk<'_, '_> {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(Err("it is missing".into())),
             Err(VaultError::Poisoned) => return Err(VaultError::Poisoned),
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return Ok(Err(crate::words::chain(&error))),
         };
-        Ok(Page::open(self.vault, id, key, root, &stored).map_err(|error| error.to_string()))
+        Ok(Page::open(self.vault, id, key, root, &stored)
+            .map_err(|error| crate::words::chain(&error)))
     }
 
     fn damaged(&mut self, id: &PageId, span: &Span, why: String) {

@@ -123,7 +123,7 @@ async fn what_a_newer_program_wrote_is_called_newer_wherever_it_is_met() {
             let refused = newer.forget(&subject(who), "ticket 1").await.unwrap_err();
             assert!(matches!(&refused, ErasureError::Newer { newer, .. } if newer[0].events == 1));
             let told = refused.to_string();
-            assert!(told.contains("--despite-newer") && !told.contains("remove"), "{told}");
+            assert!(told.contains("despite them") && !told.contains("remove"), "{told}");
         }
         assert!(newer.erasures().unwrap().is_empty());
     }

@@ -6,7 +6,7 @@ use oubliette::{
     event::SigningKeyId,
     layer::Oubliette,
     store::{EventStore, MemoryStore},
-    vault::VaultError,
+    vault::OpenVaultError,
 };
 
 use super::{
@@ -39,7 +39,7 @@ async fn without_announcements_and_tombstones_only_a_noted_epoch_tells_of_a_roll
     let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
     assert!(report.is_clean() && report.found.is_empty(), "{:?}", report.found);
     let told = vault.expect_epoch(noted);
-    assert!(matches!(told, Err(VaultError::EpochTooLow { .. })), "{told:?}");
+    assert!(matches!(told, Err(OpenVaultError::EpochTooLow { .. })), "{told:?}");
 }
 
 /// A machine with two people, and a thief who has an image of it and writes to its store.

@@ -6,7 +6,7 @@ use oubliette::{
     audit::{Row, Totals},
     event::{Content, ErasureId, ErasureRef, EventId, Json, RecordedEvent, Subject},
     store::{EventStoreExt, ExpectedRevision},
-    vault::VaultError,
+    vault::OpenVaultError,
 };
 use serde_json::json;
 
@@ -413,7 +413,7 @@ pub(super) async fn old_copy(
     };
     stage.sentence(&format!("before, with {} keys, it opened; now: {said}", archive.keys))?;
     stage.fact("answer", said);
-    let rolled_back = matches!(opened, Err(VaultError::RolledBack { .. }));
+    let rolled_back = matches!(opened, Err(OpenVaultError::RolledBack { .. }));
     stage.check("the old copy does not open under today's root", rolled_back)?;
     let today = before::open_copy(bank, &{
         if let Some(vault) = bank.oubliette.vault() {

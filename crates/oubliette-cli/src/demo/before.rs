@@ -271,7 +271,7 @@ pub(super) async fn archive(stage: &mut Stage, bank: &Bank) -> Result<Archive, F
 pub(super) fn open_copy(
     bank: &Bank,
     copy: &Path,
-) -> Result<Result<usize, oubliette::vault::VaultError>, Failure> {
+) -> Result<Result<usize, oubliette::vault::OpenVaultError>, Failure> {
     // Opening writes; what is archived must stay as it is. The slot is copied because the bank
     // has it open.
     let trial = tempfile::Builder::new().prefix("trial-").tempdir_in(&bank.place)?;

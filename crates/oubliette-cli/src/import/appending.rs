@@ -9,13 +9,11 @@ use futures::TryStreamExt;
 use oubliette::{
     event::{EventId, NewEvent, StreamName},
     store::{Append, EventStore, ExpectedRevision, ReadOptions, StoreError},
+    words::chain,
 };
 
 use super::lines::{Batch, Line, What};
-use crate::{
-    exit,
-    open::{Store, is_the_stores},
-};
+use crate::open::{Store, is_the_stores};
 
 /// How many ids of forgotten subjects' streams are remembered, at 16 bytes and some each.
 const REMEMBERED: usize = 1_000_000;
@@ -151,14 +149,7 @@ impl Appender {
             StoreError::IdInUse { .. } | StoreError::OtherContent { .. } => {
                 Outcome::Bad(other_content(row))
             }
-            error => {
-                let (mut why, causes) = exit::chain(&error);
-                for cause in causes {
-                    why.push_str(": ");
-                    why.push_str(&cause);
-                }
-                Outcome::Bad(why)
-            }
+            error => Outcome::Bad(chain(&error)),
         })
     }
 

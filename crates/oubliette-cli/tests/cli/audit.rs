@@ -154,7 +154,7 @@ fn the_drills_own_trouble_is_not_told_as_damage_of_a_copy() {
         world.command(&drill).env("TMPDIR", "/nowhere").output().unwrap().into();
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("the temporary folder /nowhere cannot be used: "),
+        ran.stderr.contains("the temporary folder /nowhere cannot be used; "),
         "{}",
         ran.stderr
     );

@@ -27,7 +27,7 @@ use oubliette::{
     event::EventId,
     layer::Oubliette,
     store::SqliteStore,
-    vault::{VaultError, internals::Plumbing as _},
+    vault::{OpenVaultError, internals::Plumbing as _},
 };
 use oubliette_folder::{Access, FolderError};
 use world::{Acknowledged, World};
@@ -165,7 +165,7 @@ fn one_process_per_vault() {
     let drain = std::thread::spawn(move || lines.map_while(Result::ok).count());
     let data = child::data_folder(folder.path());
     match runtime.block_on(data.open(Access::Existing, None)) {
-        Err(FolderError::Vault(VaultError::InUse(pid))) => assert_eq!(pid, child.id()),
+        Err(FolderError::OpenVault(OpenVaultError::InUse(pid))) => assert_eq!(pid, child.id()),
         other => panic!("{other:?}"),
     }
     child.kill().unwrap();
@@ -228,7 +228,7 @@ fn no_way_back() {
     copy(&elsewhere.path().join("vault"), &vault);
     let old = runtime.block_on(child::data_folder(folder.path()).open(Access::Existing, None));
     match old {
-        Err(FolderError::Vault(VaultError::RolledBack { .. })) => {}
+        Err(FolderError::OpenVault(OpenVaultError::RolledBack { .. })) => {}
         other => panic!("an old copy opened, or says something else: {other:?}"),
     }
 }

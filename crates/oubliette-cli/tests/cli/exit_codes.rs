@@ -130,4 +130,24 @@ fn with_json_errors_are_json_on_stderr() {
     let error: Value = serde_json::from_str(told.trim()).unwrap();
     assert_eq!(error["exit"], 3);
     assert!(error["error"].as_str().unwrap().starts_with("conflict on stream s-1"));
+    let again = "read the stream again, decide again, append again";
+    assert_eq!((&error["kind"], &error["hint"]), (&"store.conflict".into(), &again.into()));
+    // Of the error beneath, and with the program's own word on it; usage has no variant.
+    for (code, args, kind, hint) in [
+        (4, &["append", "s-2", "T"] as &[&str], "store.forgotten", "oubliette reopen"),
+        (1, &["--root", "nowhere", "read", "s-1"], "slot.missing", "--mirror"),
+        (1, &["forget", "s-9", "--reason", "r", "--yes"], "erasure.unknown_subject", "inventory"),
+        (2, &["forget", "s-1", "--reason", "s-1", "--yes"], "reason.names_the_subject", ""),
+        (2, &["append", "s-1", "T", "--data", "{"], "usage", ""),
+    ] {
+        if code == 4 {
+            world.ok(&["append", "s-2", "T"]);
+            world.ok(&["forget", "s-2", "--reason", "r", "--yes"]);
+        }
+        let told = world.fails(code, &[&["--json"], args].concat());
+        let error: Value = serde_json::from_str(told.trim()).unwrap();
+        assert_eq!((&error["kind"], &error["exit"]), (&kind.into(), &code.into()), "{told}");
+        assert_eq!(error["hint"].is_null(), hint.is_empty() && kind != "usage", "{told}");
+        assert!(error["hint"].as_str().unwrap_or_default().contains(hint), "{told}");
+    }
 }

@@ -19,7 +19,7 @@ use age::secrecy::ExposeSecret;
 use oubliette::{
     event::{ErasureId, KeyId, Layout, PolicyDigest, Timestamp},
     vault::{
-        PageStoreKind, Vault, VaultError,
+        OpenVaultError, PageStoreKind, Vault, VaultError,
         backup::{BackupError, Identities, Recipients, VerifiedBackup},
         internals::{Dead, Destruction, KeyLookup, KeyRequest, Loss, Plumbing as _},
     },
@@ -183,7 +183,10 @@ async fn a_disk_that_is_full_while_a_vault_is_opened_damages_nothing() {
         for _ in 0..3 {
             if let Err(error) = Vault::open(&folder, &root) {
                 *full.entry(pages.to_string()).or_default() += 1;
-                assert!(matches!(error, VaultError::DiskFull(_)), "{pages}, {left}: {error:?}");
+                assert!(
+                    matches!(error, OpenVaultError::Vault(VaultError::DiskFull(_))),
+                    "{pages}, {left}: {error:?}"
+                );
                 assert!(error.to_string().contains("nothing of the vault is damaged"));
             }
         }

@@ -18,7 +18,8 @@ use cryptoki::{
     types::AuthPin,
 };
 use oubliette::vault::{
-    Kek, OpenAs, Passphrase, Pkcs11Object, SlotConfig, SlotLocation, Vault, VaultError,
+    Kek, OpenAs, OpenVaultError, Passphrase, Pkcs11Object, SlotConfig, SlotError, SlotLocation,
+    Vault, VaultError,
     internals::{KeyLookup, Plumbing as _},
 };
 
@@ -166,7 +167,7 @@ fn plant(session: &Session, label: &str, value: &[u8], private: bool) {
 
 fn told(slot: SlotConfig, token: &Token) -> String {
     match Vault::open(&token.vault(), slot) {
-        Err(error @ VaultError::SlotDevice { .. }) => error.to_string(),
+        Err(error @ OpenVaultError::Slot(SlotError::Device { .. })) => error.to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -187,7 +188,7 @@ fn a_vault_whose_root_is_in_a_token_opens_again_and_forgets() {
         forget(&vault, "user-2").await;
         // While it is open nobody else gets at it, with a copy of the folder neither.
         let copied = Vault::open(&before, token.config());
-        assert!(matches!(copied, Err(VaultError::InUse(_))), "{copied:?}");
+        assert!(matches!(copied, Err(OpenVaultError::InUse(_))), "{copied:?}");
         drop(vault);
 
         let vault = Vault::open(&token.vault(), token.config()).unwrap();
@@ -204,7 +205,10 @@ fn a_vault_whose_root_is_in_a_token_opens_again_and_forgets() {
             assert!(!now.windows(32).any(|window| window == &root[104..136]));
         }
         let rolled_back = Vault::open(&before, token.config());
-        assert!(matches!(rolled_back, Err(VaultError::RolledBack { epoch: 1 })), "{rolled_back:?}");
+        assert!(
+            matches!(rolled_back, Err(OpenVaultError::RolledBack { epoch: 1 })),
+            "{rolled_back:?}"
+        );
     });
 }
 
@@ -251,13 +255,16 @@ fn one_sector_lost_or_damaged_loses_nobody() {
             }
         }
         let opened = Vault::open(&token.vault(), token.config());
-        assert!(matches!(opened, Err(VaultError::KekMissing(_))), "{opened:?}");
+        assert!(
+            matches!(opened, Err(OpenVaultError::Slot(SlotError::KekMissing(_)))),
+            "{opened:?}"
+        );
         let session = token.session();
         for label in ["vault-1.0", "vault-1.1"] {
             torn(&session, label);
         }
         let opened = Vault::open(&token.vault(), config());
-        assert!(matches!(opened, Err(VaultError::SlotDamaged(_))), "{opened:?}");
+        assert!(matches!(opened, Err(OpenVaultError::Slot(SlotError::Damaged(_)))), "{opened:?}");
     });
 }
 
@@ -276,7 +283,10 @@ fn a_sector_of_a_newer_format_in_a_token_is_named_as_such() {
             let newer = crate::shared::of_format(&whole, 5);
             put(label, &newer);
             let opened = Vault::open(&token.vault(), token.config());
-            let named = matches!(opened, Err(VaultError::NewerFormat { found: 5, known: 4, .. }));
+            let named = matches!(
+                opened,
+                Err(OpenVaultError::Vault(VaultError::NewerFormat { found: 5, known: 4, .. }))
+            );
             assert!(named, "{opened:?}");
             assert!(sector(&token.session(), label) == newer);
             put(label, &whole);
@@ -328,13 +338,17 @@ fn what_is_not_the_vaults_slot_is_told_as_such() {
         };
         // It is taken.
         let again = Vault::create(&token.path("other"), token.config());
-        assert!(matches!(again, Err(VaultError::NotEmpty(_))), "{again:?}");
+        let taken = matches!(again, Err(OpenVaultError::Slot(SlotError::NotEmpty(_))));
+        assert!(taken, "{again:?}");
         // Another name: nothing is there.
         let missing = Vault::open(&token.vault(), named("vault-2"));
         match missing {
-            Err(error @ VaultError::SlotMissing(_)) => {
+            Err(error @ OpenVaultError::Slot(SlotError::Missing(_))) => {
                 let told = error.to_string();
-                assert!(told.contains("object=vault-2") && told.contains("--root"), "{told}");
+                assert!(
+                    told.contains("object=vault-2") && told.contains("say where it is"),
+                    "{told}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -343,7 +357,10 @@ fn what_is_not_the_vaults_slot_is_told_as_such() {
         drop(Vault::open(&token.vault(), token.config()).unwrap());
         drop(other);
         let others = Vault::open(&token.vault(), named("vault-2"));
-        assert!(matches!(others, Err(VaultError::SlotOfAnotherVault { .. })), "{others:?}");
+        assert!(
+            matches!(others, Err(OpenVaultError::Slot(SlotError::OfAnotherVault { .. }))),
+            "{others:?}"
+        );
 
         // An object that anybody could read is not taken for a sector.
         let session = token.session();
@@ -447,7 +464,7 @@ fn the_command_line_refuses_what_it_must() {
         // Another process has it, by a copy of the folder.
         copy(&world.path("oubliette-data"), &world.path("copied"));
         let refused = Vault::open(&world.path("copied/vault"), token.config());
-        assert!(matches!(refused, Err(VaultError::FolderCopied { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(OpenVaultError::FolderCopied { .. })), "{refused:?}");
         let how = OpenAs::TheOne;
         let _open = Vault::open_as(&world.path("copied/vault"), token.config(), how).unwrap();
         // As in a service, whose folders are others than those of a login session.

@@ -181,11 +181,7 @@ fn a_folder_that_is_carried_elsewhere_says_what_is_to_be_given() {
     world.ok(&["root", "kek", "file:key"]);
     assert_eq!(world.run(&["read", "s-1"]).code, 0);
     let told = elsewhere(&["read", "s-1"]);
-    assert!(
-        told.code == 1 && told.stderr.contains("say where it is with --kek"),
-        "{}",
-        told.stderr
-    );
+    assert!(told.code == 1 && told.stderr.contains("--kek says where it is"), "{}", told.stderr);
     assert_eq!(elsewhere(&["--kek", "file:key", "read", "s-1"]).code, 0);
     assert_eq!(elsewhere(&["read", "s-1"]).code, 0, "it is noted there, too");
 

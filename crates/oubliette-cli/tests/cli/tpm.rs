@@ -11,7 +11,8 @@ use std::{
 };
 
 use oubliette::vault::{
-    Kek, OpenAs, Passphrase, SlotConfig, SlotLocation, TpmIndex, Vault, VaultError,
+    Kek, OpenAs, OpenVaultError, Passphrase, SlotConfig, SlotError, SlotLocation, TpmIndex, Vault,
+    VaultError,
     internals::{KeyLookup, Plumbing as _},
 };
 
@@ -121,7 +122,7 @@ async fn a_vault_whose_root_is_in_a_tpm_opens_again_and_forgets() {
     assert_eq!(root, tpm.sector("0x01500017"));
     forget(&vault, "user-2").await;
     // While it is open nobody else gets at it, with a copy of the folder neither.
-    assert!(matches!(Vault::open(&before, tpm.config()), Err(VaultError::InUse(_))));
+    assert!(matches!(Vault::open(&before, tpm.config()), Err(OpenVaultError::InUse(_))));
     drop(vault);
 
     let vault = Vault::open(&tpm.vault(), tpm.config()).unwrap();
@@ -135,7 +136,7 @@ async fn a_vault_whose_root_is_in_a_tpm_opens_again_and_forgets() {
         assert!(!now.windows(32).any(|window| window == &root[104..136]));
     }
     let rolled_back = Vault::open(&before, tpm.config());
-    assert!(matches!(rolled_back, Err(VaultError::RolledBack { epoch: 1 })));
+    assert!(matches!(rolled_back, Err(OpenVaultError::RolledBack { epoch: 1 })));
 }
 
 #[tokio::test]
@@ -153,7 +154,10 @@ async fn one_index_lost_loses_nobody() {
         assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
         assert!(tpm.sector(index).starts_with(b"OUBLIETTE ROOT"));
     }
-    assert!(matches!(Vault::open(&tpm.vault(), tpm.config()), Err(VaultError::KekMissing(_))));
+    assert!(matches!(
+        Vault::open(&tpm.vault(), tpm.config()),
+        Err(OpenVaultError::Slot(SlotError::KekMissing(_)))
+    ));
 }
 
 #[tokio::test]
@@ -164,17 +168,18 @@ async fn what_is_wrong_with_a_tpm_is_said() {
 
     // It is taken.
     let again = Vault::create(&other, tpm.config());
-    assert!(matches!(again, Err(VaultError::NotEmpty(_))), "{again:?}");
+    let taken = matches!(again, Err(OpenVaultError::Slot(SlotError::NotEmpty(_))));
+    assert!(taken, "{again:?}");
     // Another index is empty.
     let elsewhere = TpmIndex::new(0x0150_0020).unwrap().over(tpm.tcti());
     let elsewhere = SlotConfig::at(SlotLocation::Tpm(elsewhere));
     let missing = Vault::open(&tpm.vault(), elsewhere);
-    assert!(matches!(missing, Err(VaultError::SlotMissing(_))), "{missing:?}");
+    assert!(matches!(missing, Err(OpenVaultError::Slot(SlotError::Missing(_)))), "{missing:?}");
 
     let said =
         |index: TpmIndex| match Vault::open(&tpm.vault(), SlotConfig::at(SlotLocation::Tpm(index)))
         {
-            Err(error @ VaultError::SlotDevice { .. }) => error.to_string(),
+            Err(error @ OpenVaultError::Slot(SlotError::Device { .. })) => error.to_string(),
             other => panic!("{other:?}"),
         };
     let told = said(tpm.index().with_auth(auth("cuckoo")));
@@ -196,7 +201,10 @@ async fn a_sector_of_a_newer_format_in_a_tpm_is_named_as_such() {
         tpm.write(index, &newer);
         for how in [OpenAs::Known, OpenAs::TheOne, OpenAs::ReadOnly] {
             let opened = Vault::open_as(&tpm.vault(), tpm.config(), how);
-            let newer = matches!(opened, Err(VaultError::NewerFormat { found: 5, known: 4, .. }));
+            let newer = matches!(
+                opened,
+                Err(OpenVaultError::Vault(VaultError::NewerFormat { found: 5, known: 4, .. }))
+            );
             assert!(newer, "{opened:?}");
         }
         assert!(tpm.sector(index) == newer);
@@ -215,12 +223,12 @@ async fn a_copied_folder_over_a_slot_in_a_tpm_is_refused_and_can_get_one_of_its_
     let staging = tpm.folder.path().join("staging");
     copy(&tpm.vault(), &staging);
     let refused = Vault::open(&staging, tpm.config());
-    assert!(matches!(refused, Err(VaultError::FolderCopied { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenVaultError::FolderCopied { .. })), "{refused:?}");
     drop(Vault::open(&tpm.vault(), tpm.config()).unwrap());
     let moved = tpm.folder.path().join("moved");
     std::fs::rename(tpm.vault(), &moved).unwrap();
     let refused = Vault::open(&staging, tpm.config());
-    assert!(matches!(refused, Err(VaultError::FolderOld(_))), "{refused:?}");
+    assert!(matches!(refused, Err(OpenVaultError::FolderOld(_))), "{refused:?}");
 
     let before = tpm.sector("0x01500016");
     let vault = Vault::open_as(&staging, tpm.config(), OpenAs::ReadOnly).unwrap();

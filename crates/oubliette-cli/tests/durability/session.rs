@@ -14,7 +14,7 @@ use oubliette::{
     layer::Oubliette,
     store::SqliteStore,
     vault::{
-        PageStoreKind, VaultError,
+        OpenVaultError, PageStoreKind, SlotError,
         backup::{Identities, Recipients, VerifiedBackup},
     },
 };
@@ -71,7 +71,7 @@ pub(crate) async fn made(at: &Path) -> Oubliette<SqliteStore> {
     let make = || async { data_folder(at).open(Access::Create, Some(&policy(at))).await };
     let parts = match make().await {
         // A slot that an attempt left which was cut off: whoever named it removes it.
-        Err(FolderError::Vault(VaultError::NotEmpty(_))) => {
+        Err(FolderError::OpenVault(OpenVaultError::Slot(SlotError::NotEmpty(_)))) => {
             fs::remove_file(at.join("slot/root")).unwrap();
             make().await
         }
@@ -193,7 +193,7 @@ async fn moved(bank: Oubliette<SqliteStore>, at: &Path) -> Oubliette<SqliteStore
     let mut tries = 0..100;
     loop {
         match folder.move_pages(PageStoreKind::Sqlite, |_| {}).await {
-            Err(FolderError::Vault(VaultError::InUse(_))) if tries.next().is_some() => {
+            Err(FolderError::OpenVault(OpenVaultError::InUse(_))) if tries.next().is_some() => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             moved => break assert!(moved.unwrap().pages > 0),

@@ -102,7 +102,7 @@ async fn a_mark_before_a_text_is_no_damage() {
     assert!(Vault::open(&place.path("vault"), &place.path("root")).is_ok());
     marked("vault/vault.json");
     let twice = Vault::open(&place.path("vault"), &place.path("root"));
-    assert!(matches!(twice, Err(VaultError::Damaged(_))), "{twice:?}");
+    assert!(matches!(twice, Err(OpenVaultError::Vault(VaultError::Damaged(_)))), "{twice:?}");
     std::fs::write(place.path("to"), [0xff, 0xfe, 0x61, 0]).unwrap();
     let told = recipients.add_file(&place.path("to")).unwrap_err();
     assert!(matches!(told, BackupError::NotARecipient { .. }), "{told}");
@@ -146,7 +146,10 @@ async fn a_slot_is_restored_over_one_that_was_wrapped_and_its_mirrors_with_it() 
     let slot = || SlotConfig::from(&root).with_kek(Kek::File(place.path("kek")), None);
     place.read("copy.age").unwrap().restore(&folder, slot(), |_| {}).unwrap();
     assert!(!finds(&root, &old) && !finds(&mirror, &old));
-    assert!(matches!(Vault::open(&folder, &root), Err(VaultError::KekMissing(_))));
+    assert!(matches!(
+        Vault::open(&folder, &root),
+        Err(OpenVaultError::Slot(SlotError::KekMissing(_)))
+    ));
     let vault = Vault::open(&folder, slot()).unwrap();
     live(vault.opening_key(kept.id()));
     assert!(vault.stale_mirrors().unwrap().is_empty());

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::{BackupError, Identities, Recipients, Restored, VerifiedBackup};
 use crate::{
     event::Timestamp,
-    vault::{Backup, MemoKind, Vault, VaultError, tests::*},
+    vault::{Backup, MemoKind, OpenVaultError, SlotError, Vault, VaultError, tests::*},
 };
 
 const DAY: i64 = 86_400_000_000;

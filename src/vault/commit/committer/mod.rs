@@ -35,7 +35,7 @@ use crate::{
             fence::FenceRecord,
             places::{self, Hash},
         },
-        root::SlotChange,
+        root::{SlotChange, SlotError},
         shared::Shared,
         tree::{Change, Erasure, Place, Value},
     },
@@ -46,7 +46,7 @@ const MOST_JOBS: usize = 1024;
 /// How many settlements wait for a write of somebody else's at most.
 const MOST_UNSAVED: usize = 1024;
 
-pub(in crate::vault) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
+pub(in crate::vault) type Reply<T, E = VaultError> = oneshot::Sender<Result<T, E>>;
 
 /// What the committer is asked to do.
 pub(in crate::vault) enum Job {
@@ -63,7 +63,7 @@ pub(in crate::vault) enum Job {
     RemoveMemo(MemoKind, [u8; 16], Reply<()>),
     /// The history, and the secret of a new key.
     SigningKeys(Value, Option<Vec<Change>>, Reply<()>),
-    Slot(SlotChange, Reply<()>),
+    Slot(SlotChange, Reply<(), SlotError>),
     /// Who, past which generation, and the hold on the subject's gate.
     Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
     RotateRoot(Reply<u64>),
@@ -140,7 +140,7 @@ impl Committer {
     pub(in crate::vault) fn run(mut self, jobs: &Receiver<Job>) {
         #[cfg(feature = "backup")]
         if let Err(error) = self.end_exposed_era() {
-            tracing::warn!(%error, "a backup that was cut off may read what is made from now on");
+            tracing::warn!(error = %crate::words::chain(&error), "a backup that was cut off may read what is made from now on");
         }
         while let Ok(job) = jobs.recv() {
             self.take(job);
@@ -162,7 +162,7 @@ impl Committer {
             }
         }
         if let Err(error) = self.commit() {
-            tracing::warn!(%error, "the vault could not write what was settled last");
+            tracing::warn!(error = %crate::words::chain(&error), "the vault could not write what was settled last");
         }
         drop(self);
         wipe_stack();
@@ -349,7 +349,7 @@ impl Committer {
 }
 
 /// Answers the one who asked; who no longer waits need not know.
-fn answer<T>(reply: Reply<T>, result: Result<T, VaultError>) {
+fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     let _ = reply.send(result);
 }
 

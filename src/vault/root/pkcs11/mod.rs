@@ -19,21 +19,21 @@ use super::{
     device_lock::DeviceLock,
     hardware::Sectors,
 };
-use crate::vault::VaultError;
+use crate::vault::root::SlotError;
 
 impl Pkcs11Object {
     /// Makes the slot.
-    pub(super) fn create(&self) -> Result<TokenSectors, VaultError> {
+    pub(super) fn create(&self) -> Result<TokenSectors, SlotError> {
         device::create(self.connect()?, self)
     }
 
     /// Opens the slot.
-    pub(super) fn open(&self) -> Result<TokenSectors, VaultError> {
+    pub(super) fn open(&self) -> Result<TokenSectors, SlotError> {
         device::open(self.connect()?, self)
     }
 
     /// Opens the slot to be read.
-    pub(super) fn open_to_read(&self) -> Result<TokenSectors, VaultError> {
+    pub(super) fn open_to_read(&self) -> Result<TokenSectors, SlotError> {
         device::open_to_read(self.connect()?, self)
     }
 
@@ -45,8 +45,8 @@ impl Pkcs11Object {
     }
 
     /// Keeps others away, for as long as the slot is open, and logs in.
-    fn connect(&self) -> Result<TokenSectors, VaultError> {
-        let failed = |why| VaultError::SlotDevice { place: self.to_string(), why };
+    fn connect(&self) -> Result<TokenSectors, SlotError> {
+        let failed = |why| SlotError::Device { place: self.to_string(), why };
         let token = Token::find(self).map_err(failed)?;
         // Before the PIN is given: anyone who finds the slot in use has not used up an attempt.
         let what = format!("{} {}", self.object, token.name());
@@ -71,12 +71,12 @@ impl<O: Objects> TokenSectors<O> {
         Self { at: at.clone(), objects: Mutex::new(objects), told: Once::new(), _lock: lock }
     }
 
-    fn objects(&self) -> Result<MutexGuard<'_, O>, VaultError> {
-        self.objects.lock().map_err(|_| VaultError::Poisoned)
+    fn objects(&self) -> Result<MutexGuard<'_, O>, SlotError> {
+        self.objects.lock().map_err(|_| SlotError::Poisoned)
     }
 
-    fn failed(&self, why: String) -> VaultError {
-        VaultError::SlotDevice { place: self.at.to_string(), why }
+    fn failed(&self, why: String) -> SlotError {
+        SlotError::Device { place: self.at.to_string(), why }
     }
 
     fn name(&self, sector: usize) -> String {
@@ -84,7 +84,7 @@ impl<O: Objects> TokenSectors<O> {
     }
 
     /// The object that is a sector, if there is one.
-    fn find(&self, objects: &O, sector: usize) -> Result<Option<O::Handle>, VaultError> {
+    fn find(&self, objects: &O, sector: usize) -> Result<Option<O::Handle>, SlotError> {
         let name = self.name(sector);
         match objects.find(&name).map_err(|why| self.failed(why))?[..] {
             [] => Ok(None),
@@ -98,7 +98,7 @@ impl<O: Objects> TokenSectors<O> {
         }
     }
 
-    fn put(&self, sector: usize, bytes: &[u8]) -> Result<(), VaultError> {
+    fn put(&self, sector: usize, bytes: &[u8]) -> Result<(), SlotError> {
         let objects = self.objects()?;
         let failed = |why| self.failed(why);
         if let Some(object) = self.find(&objects, sector)? {
@@ -123,12 +123,12 @@ impl<O: Objects> TokenSectors<O> {
 }
 
 impl<O: Objects> Device for TokenSectors<O> {
-    fn made(&self) -> Result<[bool; 2], VaultError> {
+    fn made(&self) -> Result<[bool; 2], SlotError> {
         let objects = self.objects()?;
         Ok([self.find(&objects, 0)?.is_some(), self.find(&objects, 1)?.is_some()])
     }
 
-    fn make(&self, sector: usize) -> Result<(), VaultError> {
+    fn make(&self, sector: usize) -> Result<(), SlotError> {
         self.put(sector, &[0; SECTOR_BYTES])
     }
 
@@ -147,20 +147,20 @@ impl<O: Objects> Sectors for TokenSectors<O> {
         SECTOR_BYTES
     }
 
-    fn read(&self, sector: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    fn read(&self, sector: usize) -> Result<Zeroizing<Vec<u8>>, SlotError> {
         let objects = self.objects()?;
         match self.find(&objects, sector)? {
             Some(object) => objects.read(object).map_err(|why| self.failed(why)),
-            None => Err(VaultError::SlotMissing(self.at.to_string())),
+            None => Err(SlotError::Missing(self.at.to_string())),
         }
     }
 
-    fn write(&self, sector: usize, bytes: &[u8]) -> Result<(), VaultError> {
+    fn write(&self, sector: usize, bytes: &[u8]) -> Result<(), SlotError> {
         self.put(sector, bytes)
     }
 
     /// The token answers when it has written.
-    fn sync(&self) -> Result<(), VaultError> {
+    fn sync(&self) -> Result<(), SlotError> {
         Ok(())
     }
 }

@@ -1,14 +1,11 @@
 //! Changing how a slot keeps the root that is in it.
 
 use super::{Binding, Counter, Known, Mirror, Seal, State, Writes};
-use crate::vault::{
-    VaultError,
-    root::{Root, SlotChange},
-};
+use crate::vault::root::{Root, SlotChange, SlotError};
 
 impl State {
     /// Makes the change. The root stays the same.
-    pub(super) fn change(&mut self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
+    pub(super) fn change(&mut self, root: &Root, change: SlotChange) -> Result<(), SlotError> {
         // Before anything beside the slot is changed: a mirror may be wiped, a counter raised.
         self.refuse_unwritable()?;
         self.refuse_taken()?;
@@ -73,7 +70,7 @@ impl State {
                 let name = Mirror::given(&path)?.name;
                 let Some(at) = self.mirrors.iter().position(|mirror| mirror.name == name) else {
                     let why = "it is no mirror of this slot".to_owned();
-                    return Err(VaultError::Mirror { mirror: name, why });
+                    return Err(SlotError::Mirror { mirror: name, why });
                 };
                 if !lost {
                     self.mirrors[at].wipe(root.vault)?;

@@ -4,7 +4,7 @@ use super::{Binding, Counter, KekSecret, Known, Mirror, Noted, Own, Phase, Seal,
 use crate::{
     event::VaultId,
     vault::{
-        VaultError,
+        SlotError,
         root::{
             Root,
             pair::{Records, age_of, not_whole},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl State {
-    pub(super) fn read(&mut self) -> Result<Root, VaultError> {
+    pub(super) fn read(&mut self) -> Result<Root, SlotError> {
         let vault = match &self.phase {
             Phase::Known(Known { root: Some(root), .. }) => return Ok(root.clone()),
             Phase::Known(known) => return known.read_again(&self.look()?.newest),
@@ -23,7 +23,7 @@ impl State {
         let found = self.look()?;
         found.refuse_other(vault)?;
         let trouble = match &self.own {
-            None => VaultError::SlotMissing(self.place.to_string()),
+            None => SlotError::Missing(self.place.to_string()),
             Some(_) => found.trouble(&self.place),
         };
         let own = found.newest;
@@ -70,8 +70,8 @@ impl State {
     fn unwrap<'a>(
         &self,
         records: &'a Records,
-    ) -> Result<(usize, &'a Record, Root, Seal), VaultError> {
-        let Phase::Unread(unread) = &self.phase else { return Err(VaultError::Poisoned) };
+    ) -> Result<(usize, &'a Record, Root, Seal), SlotError> {
+        let Phase::Unread(unread) = &self.phase else { return Err(SlotError::Poisoned) };
         let secret: KekSecret = (unread.secret)()?;
         // To stretch a passphrase takes its time: each wrapping once.
         let mut tried: Vec<Seal> = Vec::new();
@@ -93,9 +93,9 @@ impl State {
             if let Some(root) = record.root(&tried[at]) {
                 return Ok((*index, record, root, tried.swap_remove(at)));
             }
-            error.get_or_insert(VaultError::WrongKek(record.wrapping.by()));
+            error.get_or_insert(SlotError::WrongKek(record.wrapping.by()));
         }
-        Err(error.unwrap_or(VaultError::Poisoned))
+        Err(error.unwrap_or(SlotError::Poisoned))
     }
 
     /// Adds the mirrors that the slot notes to those that the caller named.
@@ -117,7 +117,7 @@ impl State {
     ///
     /// # Errors
     /// As of [`Mirror::look`].
-    pub(super) fn newest_mirror(&mut self, vault: Option<VaultId>) -> Result<Records, VaultError> {
+    pub(super) fn newest_mirror(&mut self, vault: Option<VaultId>) -> Result<Records, SlotError> {
         let mut newest = Records::new();
         for mirror in &mut self.mirrors {
             let found = mirror.look(vault)?;
@@ -131,9 +131,9 @@ impl State {
 
 impl Known {
     /// What is in the slot now, after it was written.
-    fn read_again(&self, own: &Records) -> Result<Root, VaultError> {
+    fn read_again(&self, own: &Records) -> Result<Root, SlotError> {
         let (_, record) = own.first().ok_or_else(not_whole)?;
         let mut roots = own.iter().filter_map(|(_, record)| record.root(&self.seal));
-        roots.next().ok_or(VaultError::WrongKek(record.wrapping.by()))
+        roots.next().ok_or(SlotError::WrongKek(record.wrapping.by()))
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Binding, Counter, KekSecret, Known, Location, Own, Phase, Seal, Slot, SlotConfig, State, given,
 };
-use crate::{event::VaultId, vault::VaultError};
+use crate::{event::VaultId, vault::root::SlotError};
 
 /// What a slot holds that a restoration would overwrite.
 pub(crate) struct Holds {
@@ -22,15 +22,15 @@ impl Slot {
     /// needed, so that neither is what wrapped it.
     ///
     /// # Errors
-    /// [`VaultError::SlotOfAnotherVault`], [`VaultError::SlotDamaged`],
-    /// [`VaultError::NewerFormat`], [`VaultError::NewerMirror`]; [`VaultError::EpochTooLow`] where its counter tells of a newer
-    /// root than is left, [`VaultError::Counter`]; those of the key-encryption key, and of opening a
+    /// [`SlotError::OfAnotherVault`], [`SlotError::Damaged`],
+    /// [`SlotError::NewerFormat`], [`SlotError::NewerMirror`]; [`SlotError::BehindCounter`] where its counter tells of a newer
+    /// root than is left, [`SlotError::Counter`]; those of the key-encryption key, and of opening a
     /// slot.
-    pub(crate) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, Holds), VaultError> {
+    pub(crate) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, Holds), SlotError> {
         let mirrors = given(&config.mirrors)?;
         let mut own = match config.place.open() {
             Ok(pair) => Some(Own::found(pair)),
-            Err(VaultError::SlotMissing(_)) => None,
+            Err(SlotError::Missing(_)) => None,
             Err(error) => return Err(error),
         };
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;

@@ -11,7 +11,7 @@ use std::{
 
 use super::adversary::Window;
 use crate::vault::{
-    VaultError,
+    SlotError, VaultError,
     pages::{Batch, PageStore},
     root::{Root, RootSlot, SlotChange, SlotState},
 };
@@ -201,27 +201,31 @@ impl<P: PageStore> PageStore for Recording<P> {
 }
 
 impl RootSlot for Recording<Box<dyn RootSlot>> {
-    fn read(&self) -> Result<Root, VaultError> {
+    fn read(&self) -> Result<Root, SlotError> {
         self.inner.read()
     }
 
-    fn settle(&self) -> Result<(), VaultError> {
-        self.archive.step()?;
+    fn settle(&self) -> Result<(), SlotError> {
+        self.archive.step().map_err(failed)?;
         self.inner.settle()
     }
 
-    fn write(&self, root: &Root) -> Result<(), VaultError> {
-        self.archive.step()?;
+    fn write(&self, root: &Root) -> Result<(), SlotError> {
+        self.archive.step().map_err(failed)?;
         self.inner.write(root)?;
         self.archive.0.lock().unwrap().roots.push(*root.key);
-        self.archive.step()
+        self.archive.step().map_err(failed)
     }
 
-    fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
+    fn change(&self, root: &Root, change: SlotChange) -> Result<(), SlotError> {
         self.inner.change(root, change)
     }
 
-    fn state(&self) -> Result<SlotState, VaultError> {
+    fn state(&self) -> Result<SlotState, SlotError> {
         self.inner.state()
     }
+}
+
+fn failed(error: VaultError) -> SlotError {
+    SlotError::Storage(Box::new(error))
 }

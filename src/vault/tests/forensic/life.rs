@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
     vault::{
-        InventoryEntry, KeyLookup, OpenAs, PageStoreKind, Vault,
+        InventoryEntry, KeyLookup, OpenAs, OpenVaultError, PageStoreKind, Vault,
         pages::SledPages,
         root::{RootSlot, Slot},
         shared::Limits,
@@ -323,7 +323,7 @@ pub(super) fn recorded(
     let pages = Box::new(Recording { inner, archive: archive.clone() });
     let slot = Box::new(Recording { inner: real_slot(slot, create), archive: archive.clone() });
     let tree = match create {
-        true => Tree::create(pages, slot, shape),
+        true => Tree::create(pages, slot, shape).map_err(OpenVaultError::from),
         false => Tree::open(pages, slot, shape),
     };
     Vault::over(tree.unwrap().into(), Limits::default()).unwrap()

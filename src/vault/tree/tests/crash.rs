@@ -16,7 +16,7 @@ use super::{
     forensic, range, set, tiny, unset, value,
 };
 use crate::vault::{
-    VaultError,
+    OpenVaultError, SlotError, VaultError,
     root::{RootSlot, SECTOR_BYTES},
     tests::{Chance, long_runs},
 };
@@ -391,7 +391,10 @@ fn a_crash_while_creating_leaves_no_vault_or_an_empty_one() {
             for disk in [Crash::Process, Crash::Power].map(|crash| disk.after(crash)).concat() {
                 match disk.open(tiny()) {
                     Ok(tree) => assert!(all(&tree).is_empty()),
-                    Err(error) => assert!(matches!(error, VaultError::SlotDamaged(_)), "{error}"),
+                    Err(error) => assert!(
+                        matches!(error, OpenVaultError::Slot(SlotError::Damaged(_))),
+                        "{error}"
+                    ),
                 }
             }
         }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::super::{Shape, Tree};
 use crate::vault::{
-    VaultError,
+    OpenVaultError, SlotError, VaultError,
     pages::{Batch, PageStore},
     root::{KekSecret, SECTOR_BYTES, Sectors, Slot},
 };
@@ -57,7 +57,7 @@ impl Disk {
         Tree::create(Box::new(self.clone()), Box::new(self.slot()), shape)
     }
 
-    pub(in crate::vault) fn open(&self, shape: Shape) -> Result<Tree, VaultError> {
+    pub(in crate::vault) fn open(&self, shape: Shape) -> Result<Tree, OpenVaultError> {
         Tree::open(Box::new(self.clone()), Box::new(self.slot()), shape)
     }
 
@@ -212,6 +212,10 @@ fn failure() -> VaultError {
     VaultError::Storage("the disk is gone".into())
 }
 
+fn of_the_slot(error: VaultError) -> SlotError {
+    SlotError::Storage(Box::new(error))
+}
+
 fn apply(image: &mut Image, batch: &Batch) {
     for name in &batch.removals {
         image.remove(name);
@@ -269,24 +273,24 @@ impl PageStore for Disk {
 }
 
 impl Sectors for Disk {
-    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, SlotError> {
         Ok(Zeroizing::new(self.0.lock().unwrap().sectors[index].clone()))
     }
 
-    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), VaultError> {
+    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), SlotError> {
         let mut state = self.0.lock().unwrap();
-        if state.step(CUTS.len() as u64)? {
+        if state.step(CUTS.len() as u64).map_err(of_the_slot)? {
             state.sectors[index] = torn(bytes, &state.sectors[index], state.luck);
-            return Err(failure());
+            return Err(of_the_slot(failure()));
         }
         state.sectors[index] = bytes.to_vec();
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), VaultError> {
+    fn sync(&self) -> Result<(), SlotError> {
         let mut state = self.0.lock().unwrap();
-        if state.step(1)? {
-            return Err(failure());
+        if state.step(1).map_err(of_the_slot)? {
+            return Err(of_the_slot(failure()));
         }
         state.durable_sectors = state.sectors.clone();
         Ok(())

@@ -15,7 +15,7 @@ use super::{
     all, range, set, unset,
 };
 use crate::vault::{
-    PageStoreKind, VaultError,
+    OpenVaultError, PageStoreKind, SlotError, VaultError,
     root::{SECTOR_BYTES, SECTORS_APART},
     tests::folder::copy_folder,
     tree::Tree,
@@ -38,7 +38,7 @@ impl Places {
         Tree::create_at(&self.folder, &self.root, PageStoreKind::Sled).unwrap()
     }
 
-    fn open(&self) -> Result<Tree, VaultError> {
+    fn open(&self) -> Result<Tree, OpenVaultError> {
         Tree::open_at(&self.folder, &self.root)
     }
 }
@@ -66,7 +66,7 @@ fn a_vault_on_disk_is_reopened() {
 fn a_second_holder_is_told_who_the_first_is() {
     let places = places();
     let tree = places.create();
-    assert!(matches!(places.open(), Err(VaultError::InUse(id)) if id == std::process::id()));
+    assert!(matches!(places.open(), Err(OpenVaultError::InUse(id)) if id == std::process::id()));
     drop(tree);
     places.open().unwrap();
 }
@@ -78,7 +78,7 @@ fn nobody_is_named_where_readers_hold_the_folder() {
     // As it is left by a process that ended long ago.
     fs::write(places.folder.join("lock"), "4711").unwrap();
     let reader = lock_to_read(&places.folder).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::InUse(0))));
+    assert!(matches!(places.open(), Err(OpenVaultError::InUse(0))));
     drop(reader);
     places.open().unwrap();
 }
@@ -89,14 +89,14 @@ fn nothing_is_made_where_something_is() {
     drop(places.create());
     let elsewhere = places.root.with_file_name("other");
     let again = Tree::create_at(&places.folder, &elsewhere, PageStoreKind::Sled);
-    assert!(matches!(again, Err(VaultError::NotEmpty(_))));
+    assert!(matches!(again, Err(OpenVaultError::NotEmpty(_))));
     assert!(!elsewhere.exists());
     let other = places.folder.with_file_name("other");
     assert!(matches!(
         Tree::create_at(&other, &places.root, PageStoreKind::Sled),
-        Err(VaultError::NotEmpty(_))
+        Err(OpenVaultError::Slot(SlotError::NotEmpty(_)))
     ));
-    assert!(matches!(Tree::open_at(&other, &places.root), Err(VaultError::NotFound(_))));
+    assert!(matches!(Tree::open_at(&other, &places.root), Err(OpenVaultError::NotFound(_))));
     // The attempt left nothing in the way of the next one.
     drop(Tree::create_at(&other, &elsewhere, PageStoreKind::Sled).unwrap());
     places.open().unwrap();
@@ -105,25 +105,28 @@ fn nothing_is_made_where_something_is() {
 #[test]
 fn what_is_no_vault_is_told_apart() {
     let places = places();
-    assert!(matches!(places.open(), Err(VaultError::NotFound(_))));
+    assert!(matches!(places.open(), Err(OpenVaultError::NotFound(_))));
     fs::create_dir_all(&places.folder).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::NotFound(_))));
+    assert!(matches!(places.open(), Err(OpenVaultError::NotFound(_))));
     fs::write(places.folder.join("letter.txt"), "Dear").unwrap();
-    assert!(matches!(places.open(), Err(VaultError::NotAVault(_))));
+    assert!(matches!(places.open(), Err(OpenVaultError::NotAVault(_))));
     // None of these attempts left anything behind.
     assert_eq!(fs::read_dir(&places.folder).unwrap().count(), 1);
 
     let header = places.folder.join("vault.json");
     fs::write(&header, r#"{"kind": "other", "format": 1, "vault": null}"#).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::NotAVault(_))));
+    assert!(matches!(places.open(), Err(OpenVaultError::NotAVault(_))));
     fs::write(&header, r#"{"kind": "oubliette vault", "format": 9, "vault": null}"#).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::NewerFormat { found: 9, known: 1, .. })));
+    assert!(matches!(
+        places.open(),
+        Err(OpenVaultError::Vault(VaultError::NewerFormat { found: 9, known: 1, .. }))
+    ));
     let newer = r#"{"kind": "oubliette vault", "format": 2, "holds": ["x"]}"#;
     fs::write(&header, newer).unwrap();
     let refused = places.open().unwrap_err();
     assert!(refused.to_string().contains("written by a newer program"), "{refused}");
     fs::write(&header, "{").unwrap();
-    assert!(matches!(places.open(), Err(VaultError::Damaged(_))));
+    assert!(matches!(places.open(), Err(OpenVaultError::Vault(VaultError::Damaged(_)))));
 }
 
 /// A restoration empties a folder whose header names no vault. One that lost that member is none of these.
@@ -138,7 +141,7 @@ fn a_header_has_the_members_of_its_version_and_no_others() {
         fs::write(&header, serde_json::to_vec(members).unwrap()).unwrap();
         #[cfg(feature = "backup")]
         assert!(!super::super::is_free(&places.folder).unwrap());
-        matches!(places.open(), Err(VaultError::Damaged(_)))
+        matches!(places.open(), Err(OpenVaultError::Vault(VaultError::Damaged(_))))
     };
     for name in members.keys() {
         let mut less = members.clone();
@@ -161,17 +164,20 @@ fn a_slot_that_is_missing_foreign_open_to_others_or_cut_off_is_refused() {
     drop(places.create());
     let aside = places.root.with_file_name("aside");
     fs::rename(&places.root, &aside).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::SlotMissing(_))));
+    assert!(matches!(places.open(), Err(OpenVaultError::Slot(SlotError::Missing(_)))));
     assert!(!places.root.exists(), "opening must not make a slot");
 
     let other = self::places();
     drop(other.create());
     fs::copy(&other.root, &places.root).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::SlotOfAnotherVault { .. })));
+    assert!(matches!(places.open(), Err(OpenVaultError::Slot(SlotError::OfAnotherVault { .. }))));
     fs::copy(&aside, &places.root).unwrap();
 
     fs::set_permissions(&places.root, fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::SlotPermissions { mode: 0o640, .. })));
+    assert!(matches!(
+        places.open(),
+        Err(OpenVaultError::Slot(SlotError::Permissions { mode: 0o640, .. }))
+    ));
     fs::set_permissions(&places.root, fs::Permissions::from_mode(0o600)).unwrap();
 
     // One sector is enough; less is not.
@@ -183,7 +189,7 @@ fn a_slot_that_is_missing_foreign_open_to_others_or_cut_off_is_refused() {
     assert_eq!(slot[..SECTOR_BYTES], slot[SECTORS_APART..]);
     assert_eq!(slot[..152], fs::read(&aside).unwrap()[..152]);
     cut(4000).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::SlotDamaged(_))));
+    assert!(matches!(places.open(), Err(OpenVaultError::Slot(SlotError::Damaged(_)))));
 }
 
 #[test]
@@ -198,7 +204,7 @@ fn a_copy_of_the_folder_taken_before_does_not_open_under_todays_slot() {
     tree.erase(vec![unset(b"a")]).unwrap();
     drop(tree);
     let opened = Tree::open_at(&copy, &places.root);
-    assert!(matches!(opened, Err(VaultError::RolledBack { epoch: 1 })));
+    assert!(matches!(opened, Err(OpenVaultError::RolledBack { epoch: 1 })));
     // And the present one still does.
     assert_eq!(all(&places.open().unwrap()).len(), 1);
 }

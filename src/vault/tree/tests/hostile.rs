@@ -18,7 +18,7 @@ use crate::{
     crypto::{Cipher, Label, Secret},
     event::VaultId,
     vault::{
-        VaultError,
+        OpenVaultError, SlotError, VaultError,
         root::{OpeningNumber, RootSlot, SECTOR_BYTES},
         tree::Tree,
     },
@@ -38,7 +38,7 @@ fn an_older_copy_of_the_pages_does_not_open_under_todays_root() {
     tree.erase(vec![unset([7])]).unwrap();
     drop(tree);
     disk.set_image(copy);
-    assert!(matches!(disk.open(tiny()), Err(VaultError::RolledBack { epoch: 1 })));
+    assert!(matches!(disk.open(tiny()), Err(OpenVaultError::RolledBack { epoch: 1 })));
     assert!(!forensic::readable(&disk).contains(&b"value 7"[..]));
 }
 
@@ -66,7 +66,7 @@ fn an_older_slot_is_told_from_an_older_tree() {
     drop(tree);
     disk.set_sectors(sectors);
     let opened = disk.open(tiny());
-    assert!(matches!(opened, Err(VaultError::SlotOutdated { slot: 0, vault: 2 })));
+    assert!(matches!(opened, Err(OpenVaultError::SlotOutdated { slot: 0, vault: 2 })));
 }
 
 #[test]
@@ -87,7 +87,8 @@ fn a_slot_with_one_bad_sector_is_mended_and_with_two_is_refused() {
             disk.set_sectors(sectors);
             assert!(matches!(
                 disk.open(tiny()),
-                Err(VaultError::SlotDamaged(_) | VaultError::NotASlot(_))
+                Err(OpenVaultError::Slot(SlotError::Damaged(_))
+                    | OpenVaultError::Slot(SlotError::NotASlot(_)))
             ));
         }
     }
@@ -100,11 +101,15 @@ fn a_slot_of_another_vault_opens_nothing() {
     let (other, tree) = filled();
     drop(tree);
     disk.set_sectors(other.sectors());
-    assert!(matches!(disk.open(tiny()), Err(VaultError::Damaged(_))));
+    assert!(matches!(disk.open(tiny()), Err(OpenVaultError::Vault(VaultError::Damaged(_)))));
     let mut mixed = disk.sectors();
     mixed[0] = filled().0.sectors()[0].clone();
     disk.set_sectors(mixed);
-    assert!(matches!(disk.open(tiny()), Err(VaultError::SlotDamaged(_) | VaultError::NotASlot(_))));
+    assert!(matches!(
+        disk.open(tiny()),
+        Err(OpenVaultError::Slot(SlotError::Damaged(_))
+            | OpenVaultError::Slot(SlotError::NotASlot(_)))
+    ));
 }
 
 #[test]
@@ -253,7 +258,7 @@ fn a_bad_root_page_is_an_error() {
         disk.set_sectors(sectors.clone());
         let is_root = name[..] == root;
         match disk.open(tiny()) {
-            Err(VaultError::Damaged(_)) if is_root => {}
+            Err(OpenVaultError::Vault(VaultError::Damaged(_))) if is_root => {}
             Ok(_) if !is_root => {}
             other => panic!("the root: {is_root}; {:?}", other.map(drop)),
         }
@@ -292,9 +297,9 @@ fn the_epoch_beside_the_pages_only_words_an_error() {
         assert!(
             matches!(
                 old,
-                Err(VaultError::RolledBack { .. }
-                    | VaultError::SlotOutdated { .. }
-                    | VaultError::Damaged(_))
+                Err(OpenVaultError::RolledBack { .. }
+                    | OpenVaultError::SlotOutdated { .. }
+                    | OpenVaultError::Vault(VaultError::Damaged(_)))
             ),
             "{changed:?}: {old:?}"
         );
@@ -363,7 +368,7 @@ proptest! {
         let mut long = bytes.clone();
         long.resize(length, 0);
         disk.set_sectors([bytes.clone(), long]);
-        prop_assert!(matches!(disk.slot().read(), Err(VaultError::SlotDamaged(_) | VaultError::NotASlot(_))));
+        prop_assert!(matches!(disk.slot().read(), Err(SlotError::Damaged(_) | SlotError::NotASlot(_))));
         let list = RetireList::open(VaultId(Uuid::nil()), &Secret::default(), &bytes);
         prop_assert!(list.is_err());
     }
@@ -386,9 +391,14 @@ fn a_sector_of_a_newer_format_is_named_as_such() {
             disk.open(tiny()).map(drop)
         };
         let newer = opened(5);
-        assert!(matches!(newer, Err(VaultError::NewerFormat { found: 5, known: 4, .. })));
+        assert!(matches!(
+            newer,
+            Err(OpenVaultError::Vault(VaultError::NewerFormat { found: 5, known: 4, .. }))
+        ));
         let older = opened(3);
-        assert!(matches!(older, Err(VaultError::SlotDamaged(told)) if told.contains("format 3")));
+        assert!(
+            matches!(older, Err(OpenVaultError::Slot(SlotError::Damaged(told))) if told.contains("format 3"))
+        );
     }
 }
 
@@ -406,7 +416,13 @@ fn a_small_note_of_a_later_format_keeps_the_vault_closed() {
         image.insert(name.to_vec(), newer.clone());
         disk.set_image(image);
         let refused = disk.open(tiny()).unwrap_err();
-        assert!(matches!(refused, VaultError::NewerFormat { found: 2, known: 1, .. }), "{refused}");
+        assert!(
+            matches!(
+                refused,
+                OpenVaultError::Vault(VaultError::NewerFormat { found: 2, known: 1, .. })
+            ),
+            "{refused}"
+        );
 
         // No changed byte makes a note a newer one, and none is read for another.
         let known = note(1).seal(vault, &identity, b"known").unwrap();

@@ -21,7 +21,7 @@ use std::path::Path;
 
 use super::{Change, OpenAs, Place, Sabotage, Shape, Tree, Value, openings::Whereabouts};
 use crate::vault::{
-    VaultError,
+    OpenVaultError, VaultError,
     pages::PageStore,
     root::{RootSlot, SlotConfig},
 };
@@ -32,11 +32,11 @@ impl Tree {
         pages: Box<dyn PageStore>,
         slot: Box<dyn RootSlot>,
         shape: Shape,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, OpenVaultError> {
         Self::open_here(pages, slot, shape, Whereabouts::default(), false)
     }
 
-    fn open_at(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+    fn open_at(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, OpenVaultError> {
         Self::open_as(folder, slot, OpenAs::Known)
     }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     crypto::Secret,
     vault::{
-        VaultError,
+        OpenVaultError, SlotError,
         root::{KekSecret, Passphrase, RootSlot, SECTORS_APART, Slot, SlotChange},
         tree::Tree,
     },
@@ -36,12 +36,17 @@ fn create(kek: &KekSecret) -> (Disk, Tree) {
     (disk, tree)
 }
 
-fn open(disk: &Disk, kek: &KekSecret) -> Result<Tree, VaultError> {
+fn open(disk: &Disk, kek: &KekSecret) -> Result<Tree, OpenVaultError> {
     Tree::open(Box::new(disk.clone()), slot(disk, kek), tiny())
 }
 
-fn refused(error: &VaultError) -> bool {
-    matches!(error, VaultError::WrongKek(_) | VaultError::KekMissing(_) | VaultError::KekNotNeeded)
+fn refused(error: &OpenVaultError) -> bool {
+    matches!(
+        error,
+        OpenVaultError::Slot(
+            SlotError::WrongKek(_) | SlotError::KekMissing(_) | SlotError::KekNotNeeded
+        )
+    )
 }
 
 /// Whether the slot holds what these sectors held: the nonce and the wrapped key, or the key itself.
@@ -77,9 +82,9 @@ fn a_slot_opens_with_its_key_encryption_key_alone() {
             }
             let error = open(&disk, wrong).unwrap_err();
             let as_it_is = match (right, other) {
-                (0, _) => matches!(error, VaultError::KekNotNeeded),
-                (_, 0) => matches!(error, VaultError::KekMissing(_)),
-                _ => matches!(error, VaultError::WrongKek(_)),
+                (0, _) => matches!(error, OpenVaultError::Slot(SlotError::KekNotNeeded)),
+                (_, 0) => matches!(error, OpenVaultError::Slot(SlotError::KekMissing(_))),
+                _ => matches!(error, OpenVaultError::Slot(SlotError::WrongKek(_))),
             };
             assert!(as_it_is, "{right} {other}: {error}");
             assert!(disk.sectors() == sectors, "a wrong key must change nothing");
@@ -106,7 +111,11 @@ fn what_the_slot_says_in_clear_is_bound_to_the_wrapped_key() {
         }
         disk.set_sectors(sectors);
         let error = open(&disk, &kek).unwrap_err();
-        let expected = matches!(error, VaultError::WrongKek(_) | VaultError::SlotDamaged(_));
+        let expected = matches!(
+            error,
+            OpenVaultError::Slot(SlotError::WrongKek(_))
+                | OpenVaultError::Slot(SlotError::Damaged(_))
+        );
         assert!(expected, "byte {at}: {error}");
     }
 }
@@ -126,7 +135,7 @@ fn a_slot_that_asks_for_a_machines_memory_is_refused() {
         let disk = Disk::default();
         disk.set_sectors(sectors);
         let error = Slot::over(disk, passphrase("owl")).read().unwrap_err();
-        assert!(matches!(error, VaultError::SlotDamaged(_)), "{error}");
+        assert!(matches!(error, SlotError::Damaged(_)), "{error}");
     }
 }
 
@@ -148,7 +157,7 @@ fn a_change_of_kek_leaves_nothing_of_the_earlier_wrapping_and_the_tree_as_it_was
     let (disk, tree) = create(&key(1));
     tree.change_slot(SlotChange::Kek(key(2))).unwrap();
     drop(tree);
-    assert!(matches!(open(&disk, &key(1)), Err(VaultError::WrongKek(_))));
+    assert!(matches!(open(&disk, &key(1)), Err(OpenVaultError::Slot(SlotError::WrongKek(_)))));
 }
 
 /// After each crash, and a second one while opening with either key, one of them opens, with

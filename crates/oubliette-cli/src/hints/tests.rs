@@ -1,0 +1,277 @@
+use std::{collections::BTreeSet, fs, path::Path};
+
+use clap::{CommandFactory, Parser};
+use oubliette::{
+    event::{ErasureId, Subject},
+    vault::{OpenVaultError, SlotError, VaultError},
+};
+
+use super::*;
+use crate::{
+    Args,
+    known::{Known, kind},
+};
+
+/// The families, where they are, and the variants that are told as what they hold.
+const FAMILIES: &[(&str, &str, &str, &[&str])] = &[
+    ("task", "src/runtime.rs", "TaskError", &[]),
+    ("slot", "src/vault/root/error.rs", "SlotError", &["Task"]),
+    ("vault", "src/vault/error.rs", "VaultError", &["Slot", "Task"]),
+    ("open_vault", "src/vault/error.rs", "OpenVaultError", &["Slot", "Vault"]),
+    ("backup", "src/vault/backup/error.rs", "BackupError", &["Vault", "OpenVault", "Task"]),
+    ("successor", "src/vault/signing/successor.rs", "SuccessorError", &[]),
+    ("store", "src/store/error.rs", "StoreError", &["Task"]),
+    ("open_store", "src/store/sqlite/error.rs", "OpenError", &[]),
+    ("codec", "src/layer/error.rs", "CodecError", &["Vault", "Task"]),
+    ("owners", "src/layer/owners.rs", "OwnersError", &["Vault", "Store"]),
+    ("rotate", "src/layer/rotate.rs", "RotateError", &["Vault", "Store", "Task"]),
+    (
+        "erasure",
+        "src/erasure/error.rs",
+        "ErasureError",
+        &["UnfitReason", "KeyChange", "Store", "Vault", "Task"],
+    ),
+    ("key_change", "src/erasure/keys.rs", "KeyChangeError", &[]),
+    ("reason", "src/erasure/reason.rs", "UnfitReason", &[]),
+    ("audit", "src/audit/inventory.rs", "AuditError", &["Vault", "Store", "Task"]),
+    (
+        "folder",
+        "crates/oubliette-folder/src/error.rs",
+        "FolderError",
+        &["Policy", "Open", "Store", "OpenVault", "Vault", "Slot", "Erasure", "Backup", "Task"],
+    ),
+];
+
+/// Kinds that this program has no command or option for: their text says all that is to be done, or nothing can be.
+const NO_HINT: &[&str] = &[
+    "audit.no_room",
+    "audit.no_vault",
+    "backup.cut_off",
+    "backup.damaged",
+    "backup.exists",
+    "backup.expires_in_the_past",
+    "backup.identity_for_recipient",
+    "backup.io",
+    "backup.not_a_backup",
+    "backup.not_a_recipient",
+    "backup.not_age",
+    "backup.not_an_identity",
+    "backup.odd",
+    "backup.other_vault",
+    "backup.seal",
+    "backup.vault_there",
+    "backup.within_vault",
+    "codec.forgotten",
+    "codec.invalid",
+    "codec.no_vault",
+    "codec.ownerless",
+    "codec.refused",
+    "codec.sealing",
+    "codec.unreadable",
+    "erasure.announcement_pending",
+    "erasure.bad_journal",
+    "erasure.bad_record",
+    "erasure.key_change_pending",
+    "erasure.no_vault",
+    "erasure.not_carried_out",
+    "erasure.not_replayed",
+    "erasure.repeat_pending",
+    "erasure.several_statements",
+    "erasure.tombstones_pending",
+    "erasure.unfit_name",
+    "erasure.witness_silent",
+    "folder.after_key_change",
+    "folder.after_restoring",
+    "folder.bad_root",
+    "folder.bad_settings",
+    "folder.foreign",
+    "folder.io",
+    "folder.newer_format",
+    "folder.no_place_for_settings",
+    "folder.nothing_to_restore_to",
+    "folder.root_within",
+    "folder.settings_of_another_vault",
+    "folder.vault_of_another_store",
+    "json.invalid",
+    "key_change.distrusted_before",
+    "key_change.of_another_vault",
+    "key_change.still_to_come",
+    "key_change.wrong_successor",
+    "name.invalid",
+    "open_store.busy",
+    "open_store.damaged",
+    "open_store.database",
+    "open_store.full",
+    "open_store.io",
+    "open_store.missing",
+    "open_store.newer",
+    "open_store.not_ours",
+    "open_store.read_only",
+    "open_vault.clock",
+    "open_vault.foreign",
+    "open_vault.in_use",
+    "open_vault.no_page_store",
+    "open_vault.not_a_vault",
+    "open_vault.not_empty",
+    "open_vault.not_found",
+    "open_vault.own_slot",
+    "open_vault.rolled_back",
+    "owners.no_vault",
+    "policy.invalid",
+    "reason.empty",
+    "reason.names_the_subject",
+    "reason.personal",
+    "rotate.no_vault",
+    "slot.damaged",
+    "slot.device",
+    "slot.disk_full",
+    "slot.foreign",
+    "slot.in_use",
+    "slot.kek_unusable",
+    "slot.mirror",
+    "slot.newer_format",
+    "slot.newer_mirror",
+    "slot.not_empty",
+    "slot.of_another_vault",
+    "slot.permissions",
+    "slot.poisoned",
+    "slot.random",
+    "slot.read_only",
+    "slot.storage",
+    "slot.taken",
+    "slot.within",
+    "store.backend",
+    "store.foreign_position",
+    "store.id_in_use",
+    "store.invalid",
+    "store.other_content",
+    "store.refused",
+    "store.unreadable",
+    "store.unsupported",
+    "store.vault",
+    "successor.foreign",
+    "successor.io",
+    "successor.newer",
+    "task.cancelled",
+    "task.no_runtime",
+    "vault.damaged",
+    "vault.key_missing",
+    "vault.key_used_up",
+    "vault.newer_format",
+    "vault.no_generation",
+    "vault.poisoned",
+    "vault.random",
+    "vault.signing_key_gap",
+    "vault.storage",
+    "vault.too_large",
+    "vault.unknown_class",
+    "vault.unknown_kind",
+    "vault.unsupported",
+];
+
+/// All kinds, from the enums' own text: a match over another crate's enum cannot be exhaustive.
+fn kinds() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut kinds = BTreeSet::new();
+    for (family, file, name, nested) in FAMILIES {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        let (_, body) = text.split_once(&format!("pub enum {name} {{\n")).unwrap();
+        let (body, _) = body.split_once("\n}\n").unwrap();
+        let indented = body.lines().filter_map(|line| line.strip_prefix("    "));
+        let variants = indented.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+        let names = variants.map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap());
+        let found: Vec<_> = names.collect();
+        assert!(nested.iter().all(|nested| found.contains(nested)), "{name}: {found:?}");
+        let own = found.iter().filter(|variant| !nested.contains(variant));
+        kinds.extend(own.map(|variant| kind(family, &format_args!("{variant}"))));
+    }
+    kinds.extend(["policy.invalid", "name.invalid", "json.invalid"].map(str::to_owned));
+    kinds
+}
+
+#[test]
+fn every_kind_of_error_has_a_hint_or_is_known_to_need_none() {
+    let kinds = kinds();
+    let hinted: BTreeSet<String> = HINTS.iter().map(|(kind, _)| (*kind).to_owned()).collect();
+    let without: BTreeSet<String> = NO_HINT.iter().map(|kind| (*kind).to_owned()).collect();
+    assert_eq!(hinted.len(), HINTS.len(), "one twice");
+    assert!(hinted.is_disjoint(&without));
+    let known: BTreeSet<String> = hinted.union(&without).cloned().collect();
+    let (new, gone): (Vec<_>, Vec<_>) =
+        (kinds.difference(&known).collect(), known.difference(&kinds).collect());
+    assert!(new.is_empty() && gone.is_empty(), "not decided: {new:?}; no longer there: {gone:?}");
+}
+
+/// What is given in the place of a word in capitals.
+fn given(word: &str) -> &str {
+    match word {
+        "EVENT" => "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11",
+        "KEK" => "passphrase",
+        "KEY" => "AAAAAAAAAAAAAAAAAAAAAA",
+        "WHEN" => "2026-01-31",
+        "JSON" => "{}",
+        "tpm:INDEX" => "tpm:0x01500020",
+        word => word,
+    }
+}
+
+#[test]
+fn every_command_of_a_hint_is_one_and_every_option_is_there() {
+    let mut commands = 0;
+    for (kind, hint) in HINTS {
+        for command in hint.split('`').skip(1).step_by(2) {
+            assert!(command.starts_with("oubliette "), "{kind}: {command}");
+            let words: Vec<&str> =
+                command.split(' ').take_while(|word| *word != ">").map(given).collect();
+            if let Err(error) = Args::try_parse_from(&words) {
+                panic!("{kind}: {command}: {error}");
+            }
+            commands += 1;
+        }
+        let mut all = Args::command();
+        all.build();
+        for option in hint.split([' ', ',', ';', '`']).filter_map(|word| word.strip_prefix("--")) {
+            assert!(has_option(&all, option), "{kind}: there is no --{option}");
+        }
+    }
+    assert!(commands > 20, "{commands}");
+}
+
+fn has_option(command: &clap::Command, name: &str) -> bool {
+    command.get_arguments().any(|argument| argument.get_long() == Some(name))
+        || command.get_subcommands().any(|command| has_option(command, name))
+}
+
+#[test]
+fn the_kind_is_that_of_the_innermost_error_that_says_something() {
+    let missing = SlotError::Missing("here".into());
+    assert_eq!(missing.told().kind, "slot.missing");
+    assert_eq!(OpenVaultError::from(missing).told().kind, "slot.missing");
+    let damaged = VaultError::Damaged("a page".into());
+    assert_eq!(OpenVaultError::from(damaged).told().kind, "vault.damaged");
+    let in_use = OpenVaultError::from(SlotError::InUse(7));
+    assert_eq!((in_use.told().kind.as_str(), in_use.told().exit as u8), ("open_vault.in_use", 5));
+    let (subject, erasure) = (Subject::new("user-1").unwrap(), ErasureId(uuid::Uuid::nil()));
+    let forgotten = oubliette::layer::CodecError::from(VaultError::Forgotten { subject, erasure });
+    let told = oubliette::StoreError::from(forgotten).told();
+    assert_eq!(
+        (told.kind.as_str(), told.exit as u8, told.hint),
+        ("store.forgotten", 4, Some(REOPEN))
+    );
+}
+
+/// The libraries are used by other programs as well, which have other commands and options.
+#[test]
+fn no_text_of_the_libraries_names_a_command_or_an_option() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (_, file, name, _) in FAMILIES {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        for (at, line) in text.lines().enumerate() {
+            // What a successor's file says is for whoever has the program, and its bytes are frozen.
+            let is_comment = line.trim_start().starts_with("//") || line.contains("# sign in");
+            let names =
+                line.contains("`oubliette ") || line.contains(" --") || line.contains("`--");
+            assert!(is_comment || !names, "{file}:{}: {name}: {line}", at + 1);
+        }
+    }
+}
