@@ -87,7 +87,7 @@
 //! | [`layer`] | `Oubliette` and `Codec`: seal on append, open on read |
 //! | [`erasure`] | forgetting, from plan to tombstones |
 //! | [`audit`] | the inventory, `verify` and `drill` |
-//! | [`crypto`] | data keys and tokens; errors of the cipher |
+//! | [`crypto`] | the error of the random generator; keys and tokens are inside |
 //!
 //! # Limits
 //!

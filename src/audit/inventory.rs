@@ -218,7 +218,7 @@ impl<S: EventStore> Oubliette<S> {
         }))
     }
 
-    /// Counts the events in the store of which nothing shows that this vault wrote them: those from
+    /// Counts the events that this vault cannot be shown to have written: those from
     /// before the layer, and forged ones; and those that a newer program wrote. It reads them all.
     ///
     /// # Errors

@@ -364,7 +364,7 @@ mod tests {
         }
     }
 
-    /// Where no statement leads to a key, the vector gives the history as its note has it.
+    /// Where no statement leads to a key, the vector gives the history as its memo has it.
     #[test]
     fn a_successor_that_waits_is_the_only_one_for_the_key_that_a_restored_vault_made() {
         let file = crate::layer::document::vectors::committed("histories.json");

@@ -177,7 +177,7 @@ pub enum ErasureError {
         events_named(.events)
     )]
     NotCarriedOut {
-        /// What.
+        /// What was announced.
         what: String,
         /// In which events.
         events: Vec<EventId>,

@@ -286,7 +286,7 @@ impl ErasureRecord {
         Ok(Self { destroyed: true, announced: true, epoch: None, replayed, ..record })
     }
 
-    /// The attempt of which the record in a note tells; 0 where there is none.
+    /// The attempt of which the record in a memo tells; 0 where there is none.
     pub(super) fn attempt_in(note: &[u8]) -> u32 {
         serde_json::from_slice::<Self>(note).map_or(0, |record| record.attempt)
     }
@@ -295,7 +295,7 @@ impl ErasureRecord {
         Ok(memos::to_json(self)?)
     }
 
-    /// The record of an erasure in its note, or in the copy of that in an announcement.
+    /// The record of an erasure in its memo, or in the copy of that in an announcement.
     pub(crate) fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, ErasureError> {
         let record: Option<Self> = memos::from_json(MemoKind::Erasure, note).ok();
         let record = record.filter(|record| record.erasure == erasure);

@@ -146,7 +146,7 @@ pub struct Kept {
     /// The dependent that stays.
     pub subject: Subject,
     /// The owners who keep it. With none below either, the edge is no longer, or not yet, in force.
-    pub by: Vec<Keeper>,
+    pub by: Vec<KeptBy>,
     /// Owners who lose only what they had in the time of somebody who is forgotten, because they
     /// changed hands. It is not known what of the dependent is of that time, and all of it stays.
     pub in_part: Vec<Subject>,
@@ -162,7 +162,7 @@ impl Kept {
 /// An owner who is not forgotten, and so keeps what they own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Keeper {
+pub struct KeptBy {
     /// The owner.
     pub subject: Subject,
     /// Whether the name is unknown here: there is no key, no stream, no erasure. They may

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AffectedStream, AffectedSubject, ErasureError, ForgetOptions, Keeper, Kept, NotReached, Plan,
+    AffectedStream, AffectedSubject, ErasureError, ForgetOptions, Kept, KeptBy, NotReached, Plan,
     cascade::{Cascade, Fall, Stays},
 };
 use crate::{
@@ -42,7 +42,7 @@ impl Plan {
         for stays in fates.stays {
             let keeper = |owner: Subject| {
                 let unknown = is_unknown(vault, &owner)?;
-                Ok(Keeper { subject: owner, unknown })
+                Ok(KeptBy { subject: owner, unknown })
             };
             let by: Vec<_> = stays.by.into_iter().map(keeper).collect::<Result<_, VaultError>>()?;
             let told = plan.not_reached.iter().any(|open| open.subject == stays.subject);

@@ -56,7 +56,7 @@ pub(super) fn decided(vault: &Vault, subject: &Subject) -> Result<Option<Erasure
     Ok(None)
 }
 
-/// The note is written in the batch that destroys the keys.
+/// The memo is written in the batch that destroys the keys.
 fn is_destroyed(vault: &Vault, journal: &Journal) -> Result<bool, ErasureError> {
     Ok(ErasureRecord::find(vault, journal.erasure)?.is_some())
 }

@@ -53,11 +53,16 @@ impl<S: EventStore> Oubliette<S> {
     /// that need the subject's keys are refused. Repeating it has no second effect. Dropping the
     /// future changes nothing: the erasure runs to its end.
     ///
+    /// `reason` is kept for ever, in the vault. Say which request it was (a ticket number), not whose: names,
+    /// addresses and account numbers are refused ([`check_reason`](super::check_reason)).
+    ///
     /// # Errors
     /// Before anything is decided: [`ErasureError::UnfitReason`], before anything is read;
-    /// [`ErasureError::UnknownSubject`]; those of [`Plan::check`]; and errors of vault and store. After it:
+    /// [`ErasureError::UnknownSubject`]; [`Unsealed`](ErasureError::Unsealed), [`UnknownKeys`](ErasureError::UnknownKeys) and
+    /// [`Newer`](ErasureError::Newer), for events that it would not reach ([`ForgetOptions`] goes on despite them); and errors of
+    /// vault and store. After it:
     /// [`ErasureError::AnnouncementPending`], no key being destroyed yet;
-    /// [`ErasureError::TombstonesPending`], all of them being destroyed; and
+    /// [`ErasureError::TombstonesPending`], when all keys are destroyed; and
     /// [`ErasureError::MirrorsPending`], for as long as it must not be called forgotten.
     pub async fn forget(&self, subject: &Subject, reason: &str) -> Result<Erased, ErasureError> {
         self.forget_with(subject, reason, ForgetOptions::default(), |_| {}).await

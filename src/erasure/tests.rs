@@ -411,7 +411,7 @@ async fn an_announcement_whose_record_is_not_understood_closes_the_layer() {
     assert!(matches!(refused, ErasureError::NotCarriedOut { .. }), "{refused}");
 }
 
-/// The notes that decide what happens on opening: a later one closes the layer, and is not written over.
+/// The memos that decide what happens on opening: a later one closes the layer, and is not written over.
 #[tokio::test]
 async fn what_a_newer_program_noted_closes_the_layer_and_stays() {
     let (bank, vault) = forgotten().await;

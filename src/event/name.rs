@@ -194,7 +194,8 @@ name! {
 }
 
 name! {
-    /// The data subject: the root stream of one person, such as `user-456`.
+    /// Whose data an event holds, and who can be forgotten: a person, or a stream that depends on one. Its
+    /// name is that of its own stream, such as `user-456`.
     ///
     /// ```
     /// use oubliette::*;

@@ -31,7 +31,8 @@ number! {
 }
 
 number! {
-    /// Which of a stream's successive data keys of one subject; the first is 1.
+    /// Counts a subject's changes of keys, from 1. Each stream of the subject has at most one key per generation and
+    /// class.
     Generation, u32
 }
 

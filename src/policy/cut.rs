@@ -129,7 +129,7 @@ impl Rules {
         self.check_looks(stream.as_str(), "stream name")
     }
 
-    /// Refuses subjects that can be no person's root stream.
+    /// Refuses subjects that can be nobody's own stream.
     fn check_subject(&self, subject: &Subject, what: &'static str) -> Result<(), PolicyRefusal> {
         if let Some((logical, _)) = self.logical(subject.as_str()) {
             return Err(PolicyRefusal::PhysicalName { stream: subject.stream(), logical });

@@ -18,7 +18,7 @@ fn subject(name: &str) -> Subject {
     Subject::new(name).unwrap()
 }
 
-/// Carves an event that names no subject itself.
+/// Cuts an event that names no subject itself.
 fn cut(toml: &str, name: &str, event_type: &str, data: &str) -> Result<CutEvent, PolicyRefusal> {
     cut_as(toml, name, event_type, None, data)
 }

@@ -20,7 +20,7 @@
 //! | `records` | what is recorded, where, and in which bytes | `tree` |
 //! | `tree` | the erasable map: sealed pages under one root key | `pages`, `root` |
 //! | `pages` | where pages are stored: sled or SQLite | |
-//! | `root` | the slot that holds the root key, and its copies | |
+//! | `root` | the slot that holds the root key, and its mirrors | |
 //! | `wire` | numbers, names and lists as bytes | |
 
 mod admission;

@@ -113,7 +113,7 @@ pub(crate) enum Evidence {
     },
 }
 
-/// One owner of a dependent subject in one epoch.
+/// One owner of a dependent subject in one tenure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Owner {
@@ -127,7 +127,7 @@ pub struct Owner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Tenure {
-    /// Its first generation; it lasts until the next epoch's.
+    /// Its first generation; it lasts until the next tenure's.
     pub from: Generation,
     /// The event that begins it, until settled.
     pub unsettled: Option<EventId>,
@@ -151,7 +151,7 @@ pub struct SubjectState {
     /// Its fence, if it was ever forgotten, wholly or in part.
     pub fence: Option<Fence>,
     /// The generation of new keys; `None` where there is no key and no claim yet, or where new
-    /// keys are refused. While an epoch is unsettled: the generation before it.
+    /// keys are refused. While a tenure is unsettled: the generation before it.
     pub current: Option<Generation>,
     /// Its owners over time; empty: it never had any.
     pub tenures: Vec<Tenure>,

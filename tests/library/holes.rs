@@ -134,9 +134,9 @@ async fn a_hole_that_is_copied_is_still_one_and_tells_where_it_was_made() {
     }
     assert!(b.vault().unwrap().opening_key(dead[0]).is_err());
 
-    let (ills, report) = verified(&b).await;
+    let (defects, report) = verified(&b).await;
     let holes = copies.iter().map(|event| event.shredded.len() as u64).sum::<u64>();
-    assert_eq!((ills, report.is_clean()), (vec![], true), "{:?}", report.found);
+    assert_eq!((defects, report.is_clean()), (vec![], true), "{:?}", report.found);
     assert_eq!(
         (report.events.holes, report.events.shredded, report.events.unsealed),
         (holes, 0, 0)
@@ -178,8 +178,8 @@ async fn what_is_readable_of_a_copy_is_its_subjects_and_goes_with_them() {
     // The tombstone means what died here, and nothing else.
     assert_eq!(after[2].tombstone.as_ref().unwrap().keys, own.keys);
     assert!(copied.keys.iter().all(|key| !own.keys.contains(key)));
-    let (ills, report) = verified(&b).await;
-    assert_eq!((ills, report.is_clean()), (vec![], true), "{:?}", report.found);
+    let (defects, report) = verified(&b).await;
+    assert_eq!((defects, report.is_clean()), (vec![], true), "{:?}", report.found);
     assert_eq!(report.events.shredded, 2);
 }
 
@@ -291,8 +291,8 @@ async fn what_the_copier_could_not_open_stays_withheld() {
     assert_eq!(registered[0].withheld, [withheld]);
     assert!(registered[0].shredded.is_empty());
     assert!(matches!(all(&b, "user-1").await[1].content(), Content::Withheld(_)));
-    let (ills, report) = verified(&b).await;
-    assert_eq!((ills, report.is_clean()), (vec![], true), "{:?}", report.found);
+    let (defects, report) = verified(&b).await;
+    assert_eq!((defects, report.is_clean()), (vec![], true), "{:?}", report.found);
     assert!(report.events.holes >= 7);
 }
 

@@ -58,7 +58,7 @@ async fn why(layer: &Oubliette<MemoryStore>, of: &str) -> Option<Unreadable> {
 }
 
 /// What `verify` calls the first event.
-async fn ills(layer: &Oubliette<MemoryStore>) -> Vec<Defect> {
+async fn defects(layer: &Oubliette<MemoryStore>) -> Vec<Defect> {
     let mut found = Vec::new();
     layer
         .verify(VerifyOptions::default(), |news| {
@@ -143,7 +143,7 @@ async fn a_public_part_that_was_edited_after_the_forgetting_is_found_out() {
     events[0].data = Some(json(&edited).into());
     let told = over(events, &layer).await;
     assert_eq!(why(&told, "user-1").await, Some(Unreadable::Tampered));
-    assert_eq!(ills(&told).await, [Defect::Tampered]);
+    assert_eq!(defects(&told).await, [Defect::Tampered]);
 }
 
 /// Variants of a JSON text that differ in one bit, are still JSON, and mean something else.
@@ -232,7 +232,7 @@ async fn a_forged_event_in_clear_is_counted_whatever_it_notes() {
     let tagged = news[0].metadata.as_ref().map(|json| json.as_str().to_owned());
     let told = over(vec![forge(tagged.as_deref())], &layer).await;
     assert_eq!(why(&told, "news-1").await, Some(Unreadable::Tampered));
-    assert_eq!(ills(&told).await, [Defect::Tampered]);
+    assert_eq!(defects(&told).await, [Defect::Tampered]);
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn a_tag_that_was_removed_while_the_key_lives_is_told() {
     let told = over(events, &layer).await;
     // The key vouches for it today, and nothing will when it is gone.
     assert_eq!(why(&told, "user-2").await, None);
-    assert_eq!(ills(&told).await, [Defect::TagMissing]);
+    assert_eq!(defects(&told).await, [Defect::TagMissing]);
 }
 
 const SPLIT: &str = r#"
@@ -338,16 +338,16 @@ async fn what_is_shredded_is_read_without_its_private_half_and_what_lives_is_not
     };
     assert_eq!(shown(&read), shown(&whole));
     assert_eq!(shape(&read), "ppt");
-    assert_eq!(ills(&told).await, []);
+    assert_eq!(defects(&told).await, []);
     // Its public half is still vouched for.
     events[0].data = Some(json(&text(&events[0]).replace("blue", "red")).into());
     let told = split_over(events, &layer).await;
     assert_eq!(why(&told, "user-1").await, Some(Unreadable::Tampered));
-    assert_eq!(ills(&told).await, [Defect::Tampered]);
+    assert_eq!(defects(&told).await, [Defect::Tampered]);
     // While the key lives there was something to be read.
     let told = split_over(raw(&store, "user-public-2").await, &layer).await;
     assert_eq!(why(&told, "user-2").await, Some(Unreadable::HalfMissing));
-    assert!(ills(&told).await.contains(&Defect::HalfMissing));
+    assert!(defects(&told).await.contains(&Defect::HalfMissing));
 }
 
 /// Of somebody who came back, the halves from before are gone, and those from after are read.

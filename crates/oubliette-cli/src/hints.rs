@@ -14,7 +14,7 @@ const COUNTER: &str = "--past-counter goes on whatever it says; then `oubliette 
 const WORD: &str = "--believe-erasure ID applies an erasure, --past-erasure ID passes over one";
 const LIST: &str = "take the file that `oubliette erasures export` wrote of this vault";
 
-/// Each kind that has a cure in this program. What stands for something to be filled in is in capitals.
+/// Each kind that has a remedy in this program. What stands for something to be filled in is in capitals.
 const HINTS: &[(&str, &str)] = &[
     ("store.conflict", "read the stream again, decide again, append again"),
     ("store.forgotten", REOPEN),

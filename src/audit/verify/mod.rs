@@ -162,14 +162,14 @@ impl VerifyReport {
 }
 
 impl<S: EventStore> Oubliette<S> {
-    /// Verifies vault and events, and tells of every finding as it is made.
+    /// Verifies vault and events, and reports each finding as it is made.
     ///
     /// Appends go on meanwhile, but while the vault's pages are walked over (the first part)
     /// what writes to the vault waits: new keys, and forgetting.
     ///
     /// # Errors
     /// [`AuditError::NoVault`]; errors of a vault or a store that fails as a whole. What is
-    /// damaged is no error, it is told.
+    /// damaged is reported, not returned as an error.
     pub async fn verify(
         &self,
         options: VerifyOptions,

@@ -264,7 +264,7 @@ fn flawed(flaw: Flaw) -> Finding<Defect> {
 /// Announcements that are missing, also where somebody accepted that.
 fn gaps(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyProgress) + Send)) {
     let Ok(gaps) = erasure::gaps(vault) else {
-        let what = "the note of missing announcements does not have its form";
+        let what = "the memo on missing announcements does not have its form";
         return report.found(Defect::OddRecord.at(Location::Vault, what), tell);
     };
     for Gap { event, found, accepted, .. } in gaps {

@@ -56,7 +56,7 @@ impl InDoubt {
     }
 }
 
-/// One announcement, as a note names it.
+/// One announcement, as a memo names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Word {
     event: EventId,
@@ -77,8 +77,8 @@ impl fmt::Display for InDoubt {
     }
 }
 
-/// What the operator said of the announcements in one event: a note of the kind `Believed`, under the event's
-/// id. Anyone who can write to the store chooses that, so that no other note may be of that kind.
+/// What the operator said of the announcements in one event: a memo of the kind `Believed`, under the event's
+/// id. Anyone who can write to the store chooses that, so that no other memo may be of that kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Words {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,7 +88,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// A note that is not in form is refused: it would say of somebody that they are forgotten.
+    /// A memo that is not in form is refused: it would say of somebody that they are forgotten.
     pub(super) fn of(vault: &Vault, event: EventId) -> Result<Self, VaultError> {
         match vault.memo(MemoKind::Believed, event.0.into_bytes())? {
             None => Ok(Self::default()),

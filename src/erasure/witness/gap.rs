@@ -19,7 +19,7 @@ use crate::{
     vault::{MemoKind, Vault, VaultError, memos},
 };
 
-/// The id of the note of the kind `Witness` that holds the [`Gaps`].
+/// The id of the memo of the kind `Witness` that holds the [`Gaps`].
 const GAPS: [u8; 16] = 1_u128.to_be_bytes();
 
 /// An announcement of the vault's that the event store does not have any more.
@@ -64,7 +64,7 @@ impl Gap {
 }
 
 impl Gaps {
-    /// A note that does not have its form is an error, and keeps everything closed.
+    /// A memo that does not have its form is an error, and keeps everything closed.
     fn load(vault: &Vault) -> Result<Self, VaultError> {
         match vault.memo(MemoKind::Witness, GAPS)? {
             None => Ok(Self::default()),

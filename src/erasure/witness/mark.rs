@@ -14,7 +14,7 @@ use crate::{
     vault::{MemoKind, Vault, VaultError, memos},
 };
 
-/// The id of the note of the kind `Witness` that holds the [`Mark`]. The other one of that kind is of
+/// The id of the memo of the kind `Witness` that holds the [`Mark`]. The other one of that kind is of
 /// [gaps](super::gap).
 const MARK: [u8; 16] = [0; 16];
 

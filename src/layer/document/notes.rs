@@ -78,11 +78,11 @@ impl Notes {
     pub(crate) fn strip(metadata: Option<&Json>) -> Option<Json> {
         let metadata = metadata?;
         let tree = metadata.tree();
-        let is_memo = |member: Node<'_>| member.key().is_some_and(|key| key == LAYER_KEY);
+        let is_note = |member: Node<'_>| member.key().is_some_and(|key| key == LAYER_KEY);
         if !tree.root().is_object() {
             return Some(metadata.clone());
         }
-        let other = tree.root().children().any(|member| !is_memo(member));
+        let other = tree.root().children().any(|member| !is_note(member));
         if other { fill(Some(tree.root()), &[LAYER_KEY], Vec::new(), false) } else { None }
     }
 

@@ -76,7 +76,7 @@ async fn ends(bank: &Oubliette<MemoryStore>) -> [Result<usize, StoreError>; 4] {
     ]
 }
 
-async fn ills(bank: &Oubliette<MemoryStore>) -> Vec<Defect> {
+async fn defects(bank: &Oubliette<MemoryStore>) -> Vec<Defect> {
     let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
     report.found.into_keys().collect()
 }
@@ -106,7 +106,7 @@ async fn what_the_vault_says_and_this_version_does_not_understand_ends_every_rea
             assert!(told.contains("newer") && !told.contains("Erika"), "{told}");
             assert!(state.is_none_or(|state| told.contains(state)), "{told}");
         }
-        assert_eq!(ills(&bank).await, [Defect::NewerState]);
+        assert_eq!(defects(&bank).await, [Defect::NewerState]);
 
         // Whoever is not the vault stops nobody.
         let forged = |vault: &Vault, stream: &StreamName, id| {
@@ -116,7 +116,7 @@ async fn what_the_vault_says_and_this_version_does_not_understand_ends_every_rea
         for end in ends(&bank).await {
             assert_eq!(end.unwrap(), 2);
         }
-        assert_eq!(ills(&bank).await, [Defect::ForgedTombstone]);
+        assert_eq!(defects(&bank).await, [Defect::ForgedTombstone]);
     }
 }
 
@@ -140,7 +140,7 @@ async fn what_is_no_tombstone_stops_no_reader() {
         for end in ends(&bank).await {
             assert_eq!(end.unwrap(), 2);
         }
-        assert_eq!(ills(&bank).await, [Defect::ForgedTombstone]);
+        assert_eq!(defects(&bank).await, [Defect::ForgedTombstone]);
         // Nor is a reader given JSON that is none.
         let stream = StreamName::new("user-1").unwrap();
         let read = bank.events(&stream, ReadOptions::default()).await.unwrap();

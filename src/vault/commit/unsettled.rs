@@ -169,15 +169,15 @@ impl SubjectRecord {
     /// The spans of generations whose owners are forgotten: all of them, or any where that suffices.
     fn forgotten_spans(&self) -> Vec<(Generation, Generation)> {
         let mut spans = Vec::new();
-        for (at, epoch) in self.tenures.iter().enumerate() {
-            let mut counting = epoch.owners.iter().filter(|owner| owner.unsettled.is_none());
+        for (at, tenure) in self.tenures.iter().enumerate() {
+            let mut counting = tenure.owners.iter().filter(|owner| owner.unsettled.is_none());
             let is_gone = |owner: &Owner| owner.subject.is_none();
             let owned = counting.clone().next().is_some();
             let gone =
-                if epoch.any { counting.any(is_gone) } else { owned && counting.all(is_gone) };
-            if gone && epoch.unsettled.is_none() {
+                if tenure.any { counting.any(is_gone) } else { owned && counting.all(is_gone) };
+            if gone && tenure.unsettled.is_none() {
                 let next = self.tenures.get(at + 1).map_or(u32::MAX, |next| next.from.0 - 1);
-                spans.push((epoch.from, Generation(next)));
+                spans.push((tenure.from, Generation(next)));
             }
         }
         spans

@@ -14,6 +14,9 @@ use crate::vault::root::SlotError;
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
 ///
+/// The root slot is a small file, or memory of a TPM or a token. It holds the root key and is overwritten at every
+/// erasure. Keep it where no backup of the folder reaches: a copy of both brings everyone back.
+///
 /// ```no_run
 /// use std::path::Path;
 /// use oubliette::vault::{Kek, SlotConfig, Vault};

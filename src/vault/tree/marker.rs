@@ -31,7 +31,7 @@ pub(super) const RETIRE: &[u8] = b"retire";
 /// tells one wrong state from another: what opens is decided by keys.
 pub(super) const EPOCH: &[u8] = b"epoch";
 
-/// The name of the note of the last openings.
+/// The name of the marker of the last openings.
 pub(super) const OPENINGS: &[u8] = b"openings";
 
 /// What is kept under a name.
@@ -58,7 +58,7 @@ impl Marker {
     /// What was sealed; `None`: it does not open.
     ///
     /// # Errors
-    /// [`VaultError::NewerFormat`]. The format is not believed before the note opens with it.
+    /// [`VaultError::NewerFormat`]. The format is not believed before the marker opens with it.
     pub(super) fn open(
         &self,
         vault: VaultId,

@@ -1,6 +1,6 @@
 //! Moving a vault's pages from one page store to another.
 //!
-//! Pages, names and notes are copied byte for byte, so root and keys stay what they are, and the
+//! Pages, names and markers are copied byte for byte, so root and keys stay what they are, and the
 //! slot is only read. What the old store's files leave behind is what they held: ciphertext under
 //! keys that today's root or an older one leads to. An older root is nowhere, and the pages that
 //! today's leads to are in the new store as well, until an erasure takes a new root. So moving
@@ -29,7 +29,7 @@ pub struct Moved {
     pub from: PageStoreKind,
     /// The one that it has now; where it is the same, nothing was done.
     pub to: PageStoreKind,
-    /// So many pages and notes were copied, and read again.
+    /// So many pages and markers were copied, and read again.
     pub pages: u64,
     /// How many bytes of pages were copied.
     pub bytes: u64,

@@ -126,8 +126,8 @@ async fn a_forged_hole_is_called_so() {
         let of = forgery.stream.as_str().to_owned();
         let told = over(&b, vec![forgery]).await;
         assert_eq!(why(&told, &of).await, Some(Unreadable::ForgedHole), "{name}");
-        let (ills, report) = verified(&told).await;
-        assert_eq!((ills, report.events.holes), (vec![Defect::ForgedHole], 0), "{name}");
+        let (defects, report) = verified(&told).await;
+        assert_eq!((defects, report.events.holes), (vec![Defect::ForgedHole], 0), "{name}");
         let error = Unreadable::ForgedHole.to_string();
         assert!(error.contains("forged hole") && !error.contains("tampered"), "{error}");
     }
@@ -146,7 +146,7 @@ async fn a_hole_that_was_removed_or_lost_its_vouchers_is_found_too() {
         event.data = Some(json(&text).into());
         event
     };
-    for (event, error, ill) in [
+    for (event, error, defect) in [
         (without(&partly, "holes"), Unreadable::Tampered, Defect::Tampered),
         (without(&wholly, "holes"), Unreadable::Tampered, Defect::Tampered),
         (edited(&partly), Unreadable::Tampered, Defect::Tampered),
@@ -156,7 +156,7 @@ async fn a_hole_that_was_removed_or_lost_its_vouchers_is_found_too() {
         let of = event.stream.as_str().to_owned();
         let told = over(&b, vec![event]).await;
         assert_eq!(why(&told, &of).await, Some(error));
-        assert_eq!(verified(&told).await.0, [ill]);
+        assert_eq!(verified(&told).await.0, [defect]);
     }
     // Malformed is what never had the form.
     for odd in [
@@ -183,8 +183,8 @@ async fn a_hole_of_another_vault_on_the_same_store_is_told_from_a_forged_one() {
     let told = over(&stranger, events).await;
     assert_eq!(why(&told, "room-1").await, Some(Unreadable::OtherVault));
     assert_eq!(why(&told, "ledger-2").await, Some(Unreadable::OtherVault));
-    let (ills, report) = verified(&told).await;
-    assert_eq!(ills, [Defect::OtherVault; 3]);
+    let (defects, report) = verified(&told).await;
+    assert_eq!(defects, [Defect::OtherVault; 3]);
     assert!(report.is_clean() && report.events.holes == 0);
 }
 

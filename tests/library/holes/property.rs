@@ -65,8 +65,8 @@ proptest! {
             assert_eq!(copy.data.is_some(), original.data.is_some());
             assert_eq!(copy.shredded, in_a_copy(&original));
             assert!(everything(&b).await.iter().all(|event| event.withheld.is_empty()));
-            let (ills, report) = verified(&b).await;
-            assert_eq!((ills, report.is_clean(), b.unsealed()), (vec![], true, 0));
+            let (defects, report) = verified(&b).await;
+            assert_eq!((defects, report.is_clean(), b.unsealed()), (vec![], true, 0));
         });
     }
 }

@@ -446,7 +446,7 @@ async fn nothing_is_destroyed_and_nothing_is_sealed_over_a_gap() {
     assert_eq!(said(&machine).await, []);
     let audited = Oubliette::unresumed(machine.store.clone(), machine.vault(), bank_policy());
     let found = found(&audited).await;
-    let told = |ill| found.iter().filter(|(kind, _)| *kind == ill).count();
+    let told = |defect| found.iter().filter(|(kind, _)| *kind == defect).count();
     assert_eq!((told(Defect::WitnessGap), told(Defect::ErasureNotCarriedOut)), (1, 1), "{found:?}");
     drop(audited);
     // Without the vault, what is public is read as ever, and nothing is written.

@@ -36,7 +36,7 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
     // What the vault knows it has said again; no tombstone of the stolen key says anything.
     assert_eq!(shapes(&bank).await, "pft pft cf cf");
     let told = found(&bank).await;
-    let count = |ill| told.iter().filter(|told| **told == ill).count();
+    let count = |defect| told.iter().filter(|told| **told == defect).count();
     assert_eq!(
         (count(Defect::CompromisedWord), count(Defect::UncountedTombstone), told.len()),
         (3, 2, 5)
@@ -49,7 +49,7 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
         let bank = machine.open().await;
         assert_eq!(shapes(&bank).await, "pft pft cf cf");
         let mut told = found(&bank).await;
-        told.retain(|ill| *ill != Defect::UncountedTombstone);
+        told.retain(|defect| *defect != Defect::UncountedTombstone);
         assert_eq!(told, [Defect::CompromisedWord; 3]);
         let vault = bank.vault().unwrap();
         let stolen = vault.signing_keys().unwrap()[0].clone();
@@ -81,7 +81,7 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
     let bank = machine.open().await;
     assert_eq!(bank.witnessed().replayed, [malice]);
     assert_eq!(shapes(&bank).await, "pft pft pft pft");
-    assert!(found(&bank).await.iter().all(|ill| *ill == Defect::UncountedTombstone));
+    assert!(found(&bank).await.iter().all(|defect| *defect == Defect::UncountedTombstone));
 }
 
 #[tokio::test]
@@ -196,8 +196,8 @@ async fn a_thief_of_an_earlier_key_cannot_turn_the_good_ones_against_their_owner
     let bank = machine.open().await;
     let keys = bank.vault().unwrap().signing_keys().unwrap();
     assert!(keys.iter().all(|info| info.compromised.is_none() && info.key != change), "{keys:?}");
-    let ills = found(&bank).await;
-    assert_eq!(ills, [Defect::RefusedStatement; 2]);
+    let defects = found(&bank).await;
+    assert_eq!(defects, [Defect::RefusedStatement; 2]);
     drop(bank);
     machine.restore(&backup);
     let bank = machine.open().await;

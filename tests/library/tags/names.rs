@@ -16,7 +16,7 @@ async fn told(
 ) -> (Option<Unreadable>, Vec<Defect>, u64) {
     let told = over(events, layer).await;
     let report = told.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-    (why(&told, "user-2").await, ills(&told).await, report.events.unsealed)
+    (why(&told, "user-2").await, defects(&told).await, report.events.unsealed)
 }
 
 /// The event with the key id of another one over its token.
@@ -87,26 +87,26 @@ async fn a_dead_keys_id_over_a_living_event_is_a_borrowed_key() {
             let dead = raw(&store, who).await.remove(0);
             let mut forged = forge(&living, &dead, &other_vault);
             (forged.stream, forged.id) = (living.stream.clone(), living.id);
-            let (why, ills, _) = told(vec![forged], &layer).await;
+            let (why, defects, _) = told(vec![forged], &layer).await;
             // With a tag of no era that the vault knows, nobody is said to be forgotten, and nothing ends.
             let expected = if name == "and a tag of no era" { None } else { Some(error.clone()) };
             assert_eq!(why, expected, "{name}");
-            assert_eq!(ills.len(), 1, "{name}: {ills:?}");
-            names.extend(ills);
+            assert_eq!(defects.len(), 1, "{name}: {defects:?}");
+            names.extend(defects);
         }
         assert!(names.contains(&Defect::BorrowedKey), "{name}: {names:?}");
     }
     // Where the key is of this stream, something of it was changed, or its tag removed: those are other names.
     let mut dead = raw(&store, "user-1").await;
     dead[0].metadata = None;
-    assert_eq!(ills(&over(dead.clone(), &layer).await).await, [Defect::Untagged]);
+    assert_eq!(defects(&over(dead.clone(), &layer).await).await, [Defect::Untagged]);
     layer.reopen(&subject("user-1")).await.unwrap();
     let data = r#"{"colour":"green","name":"Erika"}"#;
     put(&layer, "user-1", event("UserMoved", data)).await.unwrap();
     let back = raw(&store, "user-1").await.pop().unwrap();
     let forged = with_key_of(&back, &dead[0]);
-    assert_eq!(ills(&over(vec![forged], &layer).await).await, [Defect::Tampered]);
-    assert_eq!(ills(&over(vec![back], &layer).await).await, []);
+    assert_eq!(defects(&over(vec![forged], &layer).await).await, [Defect::Tampered]);
+    assert_eq!(defects(&over(vec![back], &layer).await).await, []);
 }
 
 /// With the genuine events there is nothing to tell, and readers read them.
@@ -116,7 +116,7 @@ async fn what_nobody_touched_has_no_name() {
     let living = raw(&store, "user-2").await;
     assert_eq!(told(living, &layer).await, (None, vec![], 0));
     let dead = over(raw(&store, "user-1").await, &layer).await;
-    assert_eq!((why(&dead, "user-1").await, ills(&dead).await), (None, vec![]));
+    assert_eq!((why(&dead, "user-1").await, defects(&dead).await), (None, vec![]));
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_public_part_that_was_changed_after_the_forgetting_is_tampered() {
     let dead = raw(&store, "user-1").await.remove(0);
     let changed = with_data(&dead, &text(&dead).replace("blue", "red"));
     let over = over(vec![changed], &layer).await;
-    assert_eq!(ills(&over).await, [Defect::Tampered]);
+    assert_eq!(defects(&over).await, [Defect::Tampered]);
     assert_eq!(why(&over, "user-1").await, Some(Unreadable::Tampered));
 }
 
@@ -136,8 +136,8 @@ async fn a_forged_event_in_clear_is_unsealed_and_under_a_genuine_tag_tampered() 
     let clear = with_data(&living, r#"{"colour":"blue","name":"Erika"}"#);
     let unsealed = with_metadata(&clear, None);
     assert_eq!(told(vec![unsealed], &layer).await, (None, vec![], 1));
-    let (why, ills, unsealed) = told(vec![clear], &layer).await;
-    assert_eq!((why, ills, unsealed), (Some(Unreadable::Tampered), vec![Defect::Tampered], 0));
+    let (why, defects, unsealed) = told(vec![clear], &layer).await;
+    assert_eq!((why, defects, unsealed), (Some(Unreadable::Tampered), vec![Defect::Tampered], 0));
 }
 
 #[tokio::test]

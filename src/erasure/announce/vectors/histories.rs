@@ -1,5 +1,5 @@
 //! The vectors of histories with keys to which no statement leads: those that a vault made because it was restored.
-//! So each history is given, as its note has it.
+//! So each history is given, as its memo has it.
 
 use super::*;
 use crate::vault::{History, history_as_vector, memos};

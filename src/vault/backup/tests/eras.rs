@@ -75,8 +75,8 @@ async fn dealt_with(store: &MemoryStore, vault: Vault, erasure: ErasureId) {
         }
         let bank = bank(store, vault.clone()).await.unwrap();
         let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-        for ill in [Defect::ErasurePending, Defect::AnnouncementMissing] {
-            assert!(!report.found.contains_key(&ill), "{:?}", report.found);
+        for defect in [Defect::ErasurePending, Defect::AnnouncementMissing] {
+            assert!(!report.found.contains_key(&defect), "{:?}", report.found);
         }
     }
     let bank = bank(store, vault).await.unwrap();
