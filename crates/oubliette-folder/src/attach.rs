@@ -87,6 +87,7 @@ impl DataFolder {
                 Ok(_) => return Ok(()),
                 Err(source @ StoreError::Unreadable { .. }) => {
                     let path = self.events();
+                    let source = Box::new(source);
                     return Err(FolderError::EventsOfAnother { path, vault: of_vault, source });
                 }
                 Err(error) => return Err(error.into()),

@@ -116,7 +116,7 @@ pub enum FolderError {
         /// The vault.
         vault: String,
         /// What was found there.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// There is no place for the root slot.
     #[error(
