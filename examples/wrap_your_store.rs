@@ -5,7 +5,7 @@
 //! so that you see the suite find one. Then somebody is forgotten in it.
 //!
 //! ```text
-//! cargo run --example wrap_your_store
+//! cargo run --features conformance --example wrap_your_store
 //! ```
 #![allow(clippy::print_stdout)]
 
@@ -19,8 +19,8 @@ use oubliette::{
     policy::Policy,
     store::{
         Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStoreExt,
-        EventStream, ExpectedRevision, Filter, ReadAllOptions, ReadOptions, StoreError,
-        Subscription, check_appends,
+        EventStream, ExpectedRevision, Filter, Known, ReadAllOptions, ReadOptions, StoreError,
+        Subscription, answer_retry, check_appends,
         conformance::{CASES, Fixture, Violation, run_all},
     },
     vault::Vault,
@@ -55,7 +55,15 @@ impl EventStore for Shelf {
         check_appends(&appends, self.capabilities())?;
         // One lock for the whole call is what makes it all or nothing, and one writer win.
         let mut shelf = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(done) = retried(&shelf, &appends)? {
+        let find = |id, stream: &StreamName| {
+            let known = shelf.iter().find(|event| event.id == id);
+            Ok(known.map(|event| Known {
+                same_stream: event.stream == *stream,
+                revision: event.revision,
+                position: event.position,
+            }))
+        };
+        if let Some(done) = answer_retry(&appends, find)? {
             return Ok(done);
         }
         for Append { stream, expected, .. } in &appends {
@@ -157,38 +165,6 @@ impl EventStore for Shelf {
             .with(Capability::Verbatim)
             .with(Capability::LongNumbers)
             .with(Capability::Nul)
-    }
-}
-
-/// An append whose events are all there already is answered as done; with some, refused.
-fn retried(
-    shelf: &[RecordedEvent],
-    appends: &[Append],
-) -> Result<Option<Vec<Appended>>, StoreError> {
-    let (mut done, mut new, mut known) = (Vec::new(), false, None);
-    for Append { stream, events, .. } in appends {
-        let mut last: Option<&RecordedEvent> = None;
-        for NewEvent { id, .. } in events {
-            let in_use = || StoreError::IdInUse { id: *id, stream: stream.clone() };
-            match shelf.iter().find(|event| event.id == *id) {
-                None => new = true,
-                Some(event) if event.stream != *stream => return Err(in_use()),
-                Some(event) => {
-                    known = Some(in_use());
-                    last = last.filter(|last| last.revision > event.revision).or(Some(event));
-                }
-            }
-        }
-        done.extend(last.map(|last| Appended {
-            revision: last.revision,
-            position: last.position,
-            already: true,
-        }));
-    }
-    match known {
-        None => Ok(None),
-        Some(in_use) if new => Err(in_use),
-        Some(_) => Ok(Some(done)),
     }
 }
 

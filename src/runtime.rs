@@ -56,6 +56,7 @@ impl From<JoinError> for TaskError {
 /// A task of its own: dropping this does not end it.
 pub(crate) struct Task<T>(JoinHandle<T>);
 
+#[cfg(feature = "sqlite")]
 impl<T> Task<T> {
     pub(crate) fn abort(&self) {
         self.0.abort();

@@ -243,7 +243,7 @@ impl<S: EventStore> Layer<S> {
     /// # Errors
     /// [`Unreadable::Misplaced`] where they are those of another stream's, or of a private half; others where
     /// they cannot be read. Of what looks like a tombstone, which stops no reader, judging it says so.
-    pub(super) fn memos_under(
+    pub(super) fn notes_under(
         &self,
         event: &RecordedEvent,
         logical: &StreamName,
@@ -301,7 +301,7 @@ pub(super) fn join_one<S: EventStore>(
         let (layer, logical) = (Arc::clone(&layer), logical.clone());
         async move {
             let Some(mut event) = public.try_next().await? else { return Ok(None) };
-            let notes = layer.memos_under(&event, &logical)?;
+            let notes = layer.notes_under(&event, &logical)?;
             event.stream = logical;
             let mut found = Found { event, private: None };
             if let Some(id) = notes.private {

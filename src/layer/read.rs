@@ -114,7 +114,7 @@ fn public_half<S: EventStore>(
     let strip = move |mut event: RecordedEvent| {
         let (layer, logical) = (Arc::clone(&layer), logical.clone());
         async move {
-            layer.memos_under(&event, &logical)?;
+            layer.notes_under(&event, &logical)?;
             // Signed, as sealed, under the logical name.
             let physical = mem::replace(&mut event.stream, logical);
             layer.open_public(&mut event).await?;

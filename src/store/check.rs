@@ -163,24 +163,28 @@ fn check_size(id: EventId, what: &str, bytes: usize) -> Result<(), StoreError> {
     )))
 }
 
-/// Where an event id that comes was found.
+/// Where a store found an event id: what [`answer_retry`] and [`plan_restore`] ask an adapter.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Known {
-    /// Whether in the stream that it comes for.
-    pub(crate) same_stream: bool,
+pub struct Known {
+    /// Whether it is in the stream that was asked for.
+    pub same_stream: bool,
     /// Its revision there.
-    pub(crate) revision: Revision,
+    pub revision: Revision,
     /// Its position.
-    pub(crate) position: Position,
+    pub position: Position,
 }
 
-/// What an append is told whose ids are known already: for all of them, where they are; for
-/// none, `None`: it is not a retry.
+/// Answers an append whose ids the store knows already, as `retry_is_answered_as_done` and
+/// `partial_retry_is_refused` of the [contract](crate::store::EventStore#contract) want it. `find` looks up an id, for
+/// the stream that it comes for. Returns `None` where no id is known: the append is not a retry.
+///
+/// An adapter calls it after [`check_appends`] and before it looks at expected revisions, in the transaction that appends.
+/// `examples/wrap_your_store.rs` shows it.
 ///
 /// # Errors
 /// [`StoreError::IdInUse`] where only some are known, or one in another stream; the error of
 /// `find`.
-pub(crate) fn answer_retry(
+pub fn answer_retry(
     appends: &[Append],
     mut find: impl FnMut(EventId, &StreamName) -> Result<Option<Known>, StoreError>,
 ) -> Result<Option<Vec<Appended>>, StoreError> {
@@ -216,12 +220,15 @@ pub(crate) fn answer_retry(
     }
 }
 
-/// For each event of a restore where it is already; `None` for those that are to be written.
+/// For each event of a restore, where it is already; `None` for those that are to be written. `find` looks up an id, as
+/// for [`answer_retry`]; `last` returns a stream's last revision.
+///
+/// An adapter with [`Capability::Restore`] calls it after [`check_restored`].
 ///
 /// # Errors
 /// [`StoreError::Conflict`] where one is not the next of its stream, [`StoreError::IdInUse`] where
 /// its id is elsewhere; the errors of `find` and `last`.
-pub(crate) fn plan_restore(
+pub fn plan_restore(
     events: &[RecordedEvent],
     mut find: impl FnMut(EventId, &StreamName) -> Result<Option<Known>, StoreError>,
     mut last: impl FnMut(&StreamName) -> Result<Option<Revision>, StoreError>,

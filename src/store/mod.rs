@@ -2,11 +2,12 @@
 //! checks it.
 //!
 //! [`EventStoreExt`] has what most programs call: `append_to`, `events`, `fold`. To put a database of your own behind
-//! [`EventStore`], implement its six methods, call [`check_appends`] first, and run the suite (feature `conformance`).
+//! [`EventStore`], implement its six methods, call [`check_appends`] first, answer retries with [`answer_retry`], and run the suite
+//! (feature `conformance`).
 //!
 //! The layer wraps any [`EventStore`] and is one. Nothing in this room knows of keys, policies
-//! or forgetting: a store keeps what it is given. Adapters live in a module each; a stranger's
-//! adapter proves itself with the conformance suite.
+//! or forgetting: a store keeps what it is given. The adapters here live in a module each; one for another database
+//! is a crate, and proves itself with the conformance suite.
 
 mod check;
 mod error;
@@ -26,7 +27,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::event::{Position, RecordedEvent, StreamName};
-pub use check::{check_appends, check_restored};
+pub use check::{Known, answer_retry, check_appends, check_restored, plan_restore};
 pub(crate) use check::{check_for_layer, lacking};
 pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};
 pub use ext::{EventStoreExt, Folded};
@@ -48,7 +49,9 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///
 /// # Contract
 ///
-/// Each bullet is checked by the conformance suite, in a case of the same name.
+/// Each bullet is checked by the conformance suite, in a case of the same name. One thing the suite cannot ask: what was
+/// acknowledged is there after a crash, and half of an append is not. That a forgetting is completed rests on it, so test
+/// it where your database runs.
 ///
 /// Append:
 /// - `append_returns_revision_and_position`: it returns, for each stream, the revision and
@@ -62,7 +65,7 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///   empty stream, `StreamExists` a non-empty one, `Exact` the revision of its last event.
 /// - `one_writer_wins`: of concurrent appends that expect the same revision, one succeeds.
 /// - `retry_is_answered_as_done`: where all ids of one stream's events are in that stream
-///   already, nothing is written and the revision and position of the last of them are returned,
+///   already, nothing is written; the revision and position of the one of highest revision are returned,
 ///   whatever revision is expected. A store does not compare bytes, because sealing again gives
 ///   others; the layer, which can open them, refuses other content with
 ///   [`StoreError::OtherContent`].

@@ -109,7 +109,7 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// nobody who looks into a store withdraws their claims.
     fn begin_claims(&self, events: Vec<EventId>) -> Answer<Guard>;
 
-    /// Memos owner changes durably. `by_caller`: the events go into a store that only the caller sees.
+    /// Records owner changes durably. `by_caller`: the events go into a store that only the caller sees.
     fn claim(&self, claims: &[Claim], by_caller: bool) -> Answer<Vec<Option<Generation>>>;
 
     /// Settles claims of a subject by what is known of their events.

@@ -62,6 +62,8 @@ pub(super) fn is_the_stores(error: &StoreError) -> bool {
         StoreError::Backend { .. }
             | StoreError::Damaged { .. }
             | StoreError::Vault(_)
+            // The task of the append did not end: nobody knows what it stored.
+            | StoreError::Task(_)
             | StoreError::Unsupported(_)
             | StoreError::Refused { refusal: Refusal::NoVault, .. }
     )

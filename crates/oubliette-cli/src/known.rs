@@ -73,7 +73,7 @@ impl Known for TaskError {
 
 impl Known for RandomError {
     fn told(&self) -> Told {
-        told("vault", &"Random", Exit::Failed)
+        told("vault", &format_args!("Random"), Exit::Failed)
     }
 }
 
@@ -234,19 +234,19 @@ impl Known for OpenError {
 
 impl Known for PolicyErrors {
     fn told(&self) -> Told {
-        told("policy", &"Invalid", Exit::Failed)
+        told("policy", &format_args!("Invalid"), Exit::Failed)
     }
 }
 
 impl Known for NameError {
     fn told(&self) -> Told {
-        told("name", &"Invalid", Exit::Usage)
+        told("name", &format_args!("Invalid"), Exit::Usage)
     }
 }
 
 impl Known for JsonError {
     fn told(&self) -> Told {
-        told("json", &"Invalid", Exit::Usage)
+        told("json", &format_args!("Invalid"), Exit::Usage)
     }
 }
 

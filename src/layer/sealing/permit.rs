@@ -20,14 +20,14 @@ pub(in crate::layer) struct Permit {
     vault: Arc<dyn Keeper>,
     /// The admission of all events that were sealed together.
     admission: Arc<Guard>,
-    claims: Vec<OwnerBackfill>,
+    claims: Vec<OpenClaims>,
     /// The keys that sealed it, where its holder will want to know whether they live.
     keys: Vec<KeyId>,
 }
 
 /// The claims of one event that is about to be stored.
 #[derive(Debug)]
-struct OwnerBackfill {
+struct OpenClaims {
     subject: Subject,
     event: EventId,
     /// Whether an earlier attempt left them open: then this one's failure says nothing.
@@ -46,7 +46,7 @@ impl Permit {
         for work in work {
             let states = |(_, cut): &&(NewEvent, CutEvent)| !cut.owners.is_empty();
             for (event, _) in work.events.iter().filter(states) {
-                claims.push(OwnerBackfill {
+                claims.push(OpenClaims {
                     subject: Subject::of(&work.stream),
                     event: event.id,
                     is_retry: vault.is_callers(event.id).await?,
@@ -60,7 +60,7 @@ impl Permit {
 
     /// A permit for one of the events, which these keys sealed.
     pub(in crate::layer) fn split_off(&mut self, event: EventId, keys: Vec<KeyId>) -> Self {
-        let ours = self.claims.iter().position(|stating| stating.event == event);
+        let ours = self.claims.iter().position(|claims| claims.event == event);
         let claims = ours.map(|at| self.claims.swap_remove(at)).into_iter().collect();
         Self {
             vault: Arc::clone(&self.vault),
@@ -82,7 +82,7 @@ impl Permit {
 
     async fn settle(mut self, stored: bool) -> Result<Settled, VaultError> {
         let mut settled = if stored { Settled::Stored } else { Settled::Withdrawn };
-        for OwnerBackfill { event, in_flight, .. } in std::mem::take(&mut self.claims) {
+        for OpenClaims { event, in_flight, .. } in std::mem::take(&mut self.claims) {
             drop(in_flight);
             match self.vault.settle_for_caller(event, stored).await? {
                 // Somebody who found it in a store was quicker, or it counted long ago.
@@ -111,7 +111,7 @@ impl Permit {
     /// know asks again. What only the caller can settle was never handed out, and is withdrawn, unless
     /// an earlier attempt was.
     pub(in crate::layer) async fn judge<W: Witness>(&mut self, witness: &W) {
-        let subjects = self.by_subject(|stating| !W::BY_CALLER || !stating.is_retry);
+        let subjects = self.by_subject(|claims| !W::BY_CALLER || !claims.is_retry);
         self.claims.clear();
         for (subject, events) in subjects {
             let judged = match W::BY_CALLER {
@@ -129,13 +129,10 @@ impl Permit {
         }
     }
 
-    fn by_subject(
-        &self,
-        which: impl Fn(&OwnerBackfill) -> bool,
-    ) -> BTreeMap<Subject, Vec<EventId>> {
+    fn by_subject(&self, which: impl Fn(&OpenClaims) -> bool) -> BTreeMap<Subject, Vec<EventId>> {
         let mut all: BTreeMap<Subject, Vec<EventId>> = BTreeMap::new();
-        for stating in self.claims.iter().filter(|stating| which(stating)) {
-            all.entry(stating.subject.clone()).or_default().push(stating.event);
+        for claims in self.claims.iter().filter(|claims| which(claims)) {
+            all.entry(claims.subject.clone()).or_default().push(claims.event);
         }
         all
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Vault {
-    /// Memos owner changes durably, before the append that states them. Returns for each the
+    /// Records owner changes durably, before the append that states them. Returns for each the
     /// generation under which its event, and the later ones of the same append, are sealed
     /// (`None`: no new generation). The same claim again changes nothing and has the same answer,
     /// also when it was settled long ago. Where the generation is dead since, that is `None` if the event

@@ -18,7 +18,7 @@ impl SubjectRecord {
         self.tenures.iter().find_map(|tenure| tenure.unsettled)
     }
 
-    /// Memos a claim. `together`: the events of the claims that come with it; `first`: the first
+    /// Records a claim. `together`: the events of the claims that come with it; `first`: the first
     /// generation that is not dead. The same claim again changes nothing and has the same answer.
     /// Another claim under an id that counts already is a claim like any other: what the store
     /// holds under that id will decide.
@@ -65,7 +65,7 @@ impl SubjectRecord {
         }
     }
 
-    /// Memos what the claim's event states. Two events of one id cannot both be open: they would
+    /// Records what the claim's event states. Two events of one id cannot both be open: they would
     /// be settled as one.
     fn state(&mut self, claim: &Claim, change: Hash, content: Hash) -> Result<(), VaultError> {
         let (event, content) = (claim.event, Some(content));

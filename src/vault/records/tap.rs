@@ -56,7 +56,7 @@ impl Tap {
         })
     }
 
-    /// Memos what a write has changed.
+    /// Records what a write has changed.
     pub(in crate::vault) fn note(&self, changed: Changed) {
         if let Some(noted) = self.lock().as_mut() {
             noted.places.extend(changed.places);

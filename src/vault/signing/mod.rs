@@ -152,28 +152,28 @@ impl Vault {
         })
     }
 
-    /// Memos that the event store has taken a statement.
+    /// Records that the event store has taken a statement.
     pub(crate) async fn has_said(&self, statement: EventId) -> Result<(), VaultError> {
         let mut history = self.signing_history()?;
         history.due.retain(|due| *due != statement);
         self.write_history(history, None).await
     }
 
-    /// Memos that all erasures are announced again.
+    /// Records that all erasures are announced again.
     pub(crate) async fn has_repeated(&self) -> Result<(), VaultError> {
         let mut history = self.signing_history()?;
         history.repeat = false;
         self.write_history(history, None).await
     }
 
-    /// Memos that all tombstones are set again.
+    /// Records that all tombstones are set again.
     pub(crate) async fn has_retold(&self) -> Result<(), VaultError> {
         let mut history = self.signing_history()?;
         history.retell = false;
         self.write_history(history, None).await
     }
 
-    /// Memos a history that learned something from the event store. Where the key that signs was replaced by
+    /// Records a history that learned something from the event store. Where the key that signs was replaced by
     /// one whose secret is not here, the vault was put back to before that, and makes a key of its own.
     pub(crate) async fn has_learned(&self, mut history: History) -> Result<(), VaultError> {
         if self.is_read_only() {
@@ -189,7 +189,7 @@ impl Vault {
         self.write_history(history, own).await
     }
 
-    /// Memos a history that this vault changed by statements of its own, which the event store has to
+    /// Records a history that this vault changed by statements of its own, which the event store has to
     /// take. `repeat`: all erasures are to be announced again, and their tombstones set again. The secret of a key that was
     /// replaced is destroyed.
     pub(crate) async fn change_keys(

@@ -146,10 +146,6 @@ impl Committer {
             self.take(job);
             // Group commit: all that came while the last write was on its way shares the next one. No job waits for
             // company: an empty queue writes at once.
-            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
-            // company: an empty queue writes at once.
-            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
-            // company: an empty queue writes at once.
             for _ in 1..MOST_JOBS {
                 match jobs.try_recv() {
                     Ok(job) => self.take(job),
@@ -179,7 +175,7 @@ impl Committer {
                 Ok(generations) => self.when_written(reply, generations),
                 Err(error) => answer(reply, Err(error)),
             },
-            Job::NoteOwners(stating, reply) => match self.note_owners(&stating) {
+            Job::NoteOwners(backfill, reply) => match self.note_owners(&backfill) {
                 Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
