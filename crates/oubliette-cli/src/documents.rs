@@ -7,8 +7,8 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use super::Args;
 
 /// Options in the documents that are another program's.
-const OTHERS: [&str; 6] =
-    ["features", "no-default-features", "secure", "lazy", "release", "test-threads"];
+const OTHERS: [&str; 7] =
+    ["features", "no-default-features", "secure", "lazy", "release", "test-threads", "sanitizer"];
 
 /// What a document says to type.
 struct Said {
@@ -167,7 +167,8 @@ fn commands() -> Vec<Said> {
             let mut lines = block.lines().peekable();
             while let Some(line) = lines.next() {
                 let line = line.trim_start().trim_start_matches("$ ");
-                if !line.starts_with("oubliette ") {
+                // Nor the library in a manifest.
+                if !line.starts_with("oubliette ") || line.starts_with("oubliette = ") {
                     continue;
                 }
                 let mut line = line.to_owned();

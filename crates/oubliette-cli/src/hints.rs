@@ -121,6 +121,7 @@ const HINTS: &[(&str, &str)] = &[
         "--vault says where it is; `oubliette restore FILE --identity FILE` restores it; --no-vault reads what \
          is public",
     ),
+    ("folder.events_of_another", "--store and --vault say which belong together"),
     ("folder.events_missing", "--store says where they are"),
     ("folder.no_place_for_root", "--root, or OUBLIETTE_ROOT, says where"),
     ("folder.root_unknown", "`oubliette --root PLACE root` notes it"),

@@ -23,7 +23,7 @@ use super::{
     exit::CliError,
     forget::tell_completed,
     kek::KekParser,
-    known,
+    known::{self, Known},
     output::{self, agree, note},
 };
 
@@ -168,8 +168,10 @@ impl Globals {
     pub(super) async fn open_to_list(&self) -> Result<Store, CliError> {
         let parts = self.when_free(&self.unlocked()?, Access::Audit).await?;
         if let Some(closed) = &parts.closed {
-            let text =
-                format!("this is what the vault knows by itself; nothing is served: {closed}");
+            let hint = closed.told().hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+            let text = format!(
+                "this is what the vault knows by itself; nothing is served: {closed}{hint}"
+            );
             note(self.json, &text);
         }
         self.told(parts)

@@ -289,7 +289,8 @@ async fn a_backup_that_does_not_fit_leaves_nothing_and_hinders_nobody() {
     let file = at.path().join("copy.age");
     let failed = vault.back_up(&file, &recipients, expires, |_| {}).await.unwrap_err();
     assert!(matches!(failed, BackupError::Io { .. }), "{failed}");
-    assert!(failed.to_string().contains("No space left"), "not clear: {failed}");
+    let told = oubliette::words::chain(&failed);
+    assert!(told.contains("No space left"), "not clear: {told}");
     let left: Vec<_> = fs::read_dir(at.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["ballast"]);
     assert!(vault.backups().unwrap().is_empty());
