@@ -87,7 +87,11 @@ impl DataFolder {
                 Ok(_) => return Ok(()),
                 Err(source @ StoreError::Unreadable { .. }) => {
                     let path = self.events();
-                    return Err(FolderError::EventsOfAnother { path, vault: of_vault, source });
+                    return Err(FolderError::EventsOfAnother {
+                        path,
+                        vault: of_vault,
+                        source: Box::new(source),
+                    });
                 }
                 Err(error) => return Err(error.into()),
             }

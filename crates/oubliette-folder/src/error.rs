@@ -107,16 +107,14 @@ pub enum FolderError {
         vault: String,
     },
     /// Events that were to become the folder's are not of its vault.
-    #[error(
-        "the events in {path} do not belong to the vault {vault}; nothing was changed ({source})"
-    )]
+    #[error("the events in {path} do not belong to the vault {vault}; nothing was changed")]
     EventsOfAnother {
         /// The folder of the events.
         path: PathBuf,
         /// The vault.
         vault: String,
         /// What was found there.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// There is no place for the root slot.
     #[error(

@@ -88,7 +88,7 @@ impl Committer {
             match dead {
                 Dead::All => self.remove_all(hash, &[], &spared, erasure, &mut removal)?,
                 Dead::Spans(spans) => {
-                    self.remove_spans(hash, spans, &spared, erasure, &mut removal)?
+                    self.remove_spans(hash, spans, &spared, erasure, &mut removal)?;
                 }
             }
         }
