@@ -87,11 +87,8 @@ impl DataFolder {
                 Ok(_) => return Ok(()),
                 Err(source @ StoreError::Unreadable { .. }) => {
                     let path = self.events();
-                    return Err(FolderError::EventsOfAnother {
-                        path,
-                        vault: of_vault,
-                        source: Box::new(source),
-                    });
+                    let source = Box::new(source);
+                    return Err(FolderError::EventsOfAnother { path, vault: of_vault, source });
                 }
                 Err(error) => return Err(error.into()),
             }
