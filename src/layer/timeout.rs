@@ -232,7 +232,7 @@ mod tests {
             match ended {
                 Ok(_) => break,
                 Err(error) => {
-                    assert!(crate::words::chain(&error).contains("not answered"), "{error}")
+                    assert!(crate::words::chain(&error).contains("not answered"), "{error}");
                 }
             }
             errors += 1;

@@ -37,6 +37,7 @@ const HINTS: &[(&str, &str)] = &[
         "to say so, --this-is-the-one, once; to look into it, --read-only; to go on with both, \
          `oubliette root own` gives this one a root slot of its own",
     ),
+    ("open_vault.in_use", "--wait 30s waits until it is free"),
     ("open_vault.slot_old", "to say so, --this-is-the-one, once"),
     ("open_vault.slot_outdated", "--root names the slot"),
     ("open_vault.epoch_too_low", "--expect-epoch, or OUBLIETTE_EXPECT_EPOCH, is what expects it"),

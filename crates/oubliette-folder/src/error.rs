@@ -107,9 +107,7 @@ pub enum FolderError {
         vault: String,
     },
     /// Events that were to become the folder's are not of its vault.
-    #[error(
-        "the events in {path} do not belong to the vault {vault}; nothing was changed ({source})"
-    )]
+    #[error("the events in {path} do not belong to the vault {vault}; nothing was changed")]
     EventsOfAnother {
         /// The folder of the events.
         path: PathBuf,

@@ -378,7 +378,7 @@ mod tests {
                 Ok((vault, pages)) if vault == header.vault => assert_eq!(pages, header.pages),
                 Ok(_) => other_vaults += 1,
                 Err(OpenVaultError::Vault(VaultError::NewerFormat { found, .. })) => {
-                    assert!(found > FORMAT)
+                    assert!(found > FORMAT);
                 }
                 Err(
                     OpenVaultError::Vault(VaultError::Damaged(_))

@@ -109,7 +109,6 @@ const NO_HINT: &[&str] = &[
     "open_store.read_only",
     "open_vault.clock",
     "open_vault.foreign",
-    "open_vault.in_use",
     "open_vault.no_page_store",
     "open_vault.not_a_vault",
     "open_vault.not_empty",

@@ -19,7 +19,7 @@ pub fn rows(data: &[u8]) {
         let alone =
             self::read(&alone).unwrap_or_default().into_iter().find(|(at, _)| *at == number.min(2));
         let among = read.next_if(|(at, _)| *at == number);
-        assert_eq!(alone.map(|(_, row)| row), among.map(|(_, row)| row.clone()), "line {number}");
+        assert_eq!(alone.map(|(_, row)| row), among.map(|(_, row)| row), "line {number}");
     }
     assert!(read.next().is_none(), "a line was read that is not there");
 }
