@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use age::secrecy::ExposeSecret;
-use oubliette::vault::{OpenAs, OpenVaultError, SlotConfig, TpmIndex, Vault};
+use oubliette::vault::{OpenAs, OpenVaultError, SlotConfig, SlotError, TpmIndex, Vault};
 use serde_json::Value;
 
 use super::{Tpm, copy, forget, key_of};
@@ -436,8 +436,10 @@ async fn a_slot_is_bound_when_it_is_made() {
     drop(opened);
     let image = || SlotConfig::from(&before.join("slot"));
     let rolled_back = Vault::open(&before.join("vault"), image().with_counter(counter()));
-    let behind =
-        matches!(rolled_back, Err(OpenVaultError::EpochTooLow { found: 0, expected: 1, .. }));
+    let behind = matches!(
+        rolled_back,
+        Err(OpenVaultError::Slot(SlotError::BehindCounter { found: 0, expected: 1, .. }))
+    );
     assert!(behind, "{rolled_back:?}");
     let past = image().with_counter(counter()).past_counter(true);
     drop(Vault::open_as(&before.join("vault"), past, OpenAs::TheOne).unwrap());
