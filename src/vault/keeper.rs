@@ -372,6 +372,9 @@ mod tests {
         let request =
             KeyRequest { stream: &stream, subject: &subject, generation: None, layout, policy };
         let key = keeper.sealing_key(request, 1).await.unwrap();
+        // A young key has nothing to spare. The second time, as much again is reserved.
+        assert!(matches!(keeper.sealing_key(request, 1), Either::Right(_)));
+        keeper.sealing_key(request, 1).await.unwrap();
         let warm = keeper.sealing_key(request, 1);
         assert!(matches!(warm, Either::Left(_)));
         assert_eq!(warm.await.unwrap().id(), key.id());

@@ -70,7 +70,7 @@ pub(super) struct Globals {
     #[arg(long, global = true, value_name = "PLACE", env = "OUBLIETTE_ROOT", hide_env = true)]
     #[arg(hide_short_help = true)]
     pub(super) root: Option<PathBuf>,
-    /// A mirror: a second slot with the same root, on another device; may be repeated
+    /// A mirror: a second slot, on another device; may be repeated
     ///
     /// It is noted for you, outside of the folder.
     #[arg(long = "mirror", global = true, value_name = "FILE", hide_short_help = true)]
