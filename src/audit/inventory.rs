@@ -105,7 +105,9 @@ pub struct KeyRow {
     pub deactivation: Option<Timestamp>,
     /// The day of its last use.
     pub last_use: String,
-    /// How many payloads it sealed at most: no more than twice as many as it did.
+    /// How many payloads it sealed at most: no more than twice as many as it did. In rows it has the name that they
+    /// always had.
+    #[serde(rename = "sealed_about")]
     pub sealed_at_most: u64,
     /// The subjects that its own depends on.
     pub owners: Vec<Subject>,
@@ -172,6 +174,7 @@ pub struct Totals {
     /// Forgotten subjects that are closed.
     pub forgotten: u64,
     /// How many payloads the living keys sealed at most.
+    #[serde(rename = "sealed_about")]
     pub sealed_at_most: u64,
     /// Keys of streams that should lead to a person and lead to none.
     pub ownerless: u64,

@@ -238,6 +238,7 @@ struct CsvRow {
     deactivation: String,
     destruction: String,
     last_use: String,
+    #[serde(rename = "sealed_about")]
     sealed_at_most: Option<u64>,
     owners: String,
     ownerless: Option<bool>,

@@ -28,16 +28,7 @@ pub(super) async fn run(globals: &Globals, args: &PlanArgs, out: &mut Out) -> Re
     let store = globals.open_existing().await?;
     let plan = store.plan(&args.subject).await?;
     if globals.json {
-        let mut told = serde_json::to_value(&plan).map_err(CliError::failed)?;
-        for stream in told["streams"].as_array_mut().into_iter().flatten() {
-            // The journal has another name for it, from before it was called an upper bound.
-            if let Some(stream) = stream.as_object_mut()
-                && let Some(sealed) = stream.remove("sealed_about")
-            {
-                stream.insert("sealed_at_most".to_owned(), sealed);
-            }
-        }
-        out.json(&told)?;
+        out.json(&plan)?;
         return Ok(());
     }
     describe(&plan).lines().try_for_each(|line| out.line(line))?;
