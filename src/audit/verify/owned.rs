@@ -4,7 +4,7 @@
 use super::Defect;
 use crate::{
     audit::AuditError,
-    event::{OwnerChange, Payload, RecordedEvent, Subject},
+    event::{OwnerChange, Payload, RecordedEvent, Subject, Timestamp},
     layer::Oubliette,
     policy::{EventFacts, Policy},
     store::EventStore,
@@ -97,7 +97,9 @@ fn is_over(own: &SubjectState, event: &RecordedEvent) -> bool {
         .tenures
         .first()
         .is_none_or(|first| fence.dead.iter().all(|(_, to, _)| *to < first.from));
-    fence.closed || (anew && event.recorded <= last)
+    // An erasure's id has its instant in whole milliseconds, cut off.
+    let millis = |at: Timestamp| at.as_micros().div_euclid(1000);
+    fence.closed || (anew && millis(event.recorded) <= millis(last))
 }
 
 /// Of the subjects for whom an event is sealed, where the present policy would say otherwise.
