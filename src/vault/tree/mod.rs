@@ -67,7 +67,7 @@ use zeroize::Zeroizing;
 pub(crate) use self::folder::is_draft_under;
 #[cfg(feature = "backup")]
 pub use self::folder::is_free;
-#[cfg(feature = "drill")]
+#[cfg(any(feature = "backup", feature = "drill"))]
 pub(crate) use self::folder::read_header;
 pub use self::folder::remove_unfinished;
 pub use self::moving::Moved;

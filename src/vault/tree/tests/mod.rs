@@ -21,7 +21,7 @@ use std::path::Path;
 
 use super::{Change, OpenAs, Place, Sabotage, Shape, Tree, Value, openings::Whereabouts};
 use crate::vault::{
-    OpenVaultError, VaultError,
+    OpenVaultError,
     pages::PageStore,
     root::{RootSlot, SlotConfig},
 };

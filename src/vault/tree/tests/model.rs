@@ -130,7 +130,7 @@ fn ranges_stop_at_their_end_and_their_limit() {
 #[test]
 fn what_is_too_large_is_refused_and_changes_nothing() {
     let tree = Disk::default().create(tiny()).unwrap();
-    let most = vec![7; super::super::MAX_VALUE_BYTES];
+    let most = vec![7; super::super::page::MAX_VALUE_BYTES];
     tree.put(vec![set(b"most", &most), set([9; 64], b"longest place")]).unwrap();
     assert_eq!(tree.get(b"most").unwrap().unwrap().len(), most.len());
 
