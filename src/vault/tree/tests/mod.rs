@@ -51,8 +51,15 @@ impl Tree {
         let (pages, here) = (Box::new(MemoryPages::default()), Whereabouts::default());
         let slot = || Ok(Box::new(MemorySlot::default()) as Box<dyn RootSlot>);
         let values = self.range(&[], &[0xff; 65], usize::MAX).unwrap().into_iter();
-        Self::load(pages, slot, Shape::default(), seed, here, values.map(Ok::<_, VaultError>))
-            .unwrap()
+        Self::load(
+            pages,
+            slot,
+            Shape::default(),
+            seed,
+            here,
+            values.map(Ok::<_, crate::vault::VaultError>),
+        )
+        .unwrap()
     }
 }
 
