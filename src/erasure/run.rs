@@ -54,7 +54,7 @@ impl<S: EventStore> Oubliette<S> {
     /// future changes nothing: the erasure runs to its end.
     ///
     /// `reason` is kept for ever, in the vault. Say which request it was (a ticket number), not whose: names,
-    /// addresses and account numbers are refused ([`check_reason`](super::check_reason)).
+    /// addresses and account numbers are refused ([`check_reason`]).
     ///
     /// # Errors
     /// Before anything is decided: [`ErasureError::UnfitReason`], before anything is read;
