@@ -6,6 +6,7 @@ use super::root::{SlotError, user};
 use crate::{
     TaskError,
     crypto::RandomError,
+    durable,
     event::{ErasureId, EventId, Generation, KeyId, SigningKeyId, Subject},
     own::Refused,
 };
@@ -297,11 +298,9 @@ impl OpenVaultError {
 impl VaultError {
     /// What the system says of the vault's files.
     pub(super) fn from_io(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull(Box::new(error))
-            }
-            _ => Self::Storage(Box::new(error)),
+        match durable::is_full(&error) {
+            true => Self::DiskFull(Box::new(error)),
+            false => Self::Storage(Box::new(error)),
         }
     }
 

@@ -68,3 +68,18 @@ pub(super) fn is_the_stores(error: &StoreError) -> bool {
             | StoreError::Refused { refusal: Refusal::NoVault, .. }
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use oubliette::TaskError;
+
+    use super::*;
+
+    #[test]
+    fn an_append_that_nobody_saw_end_is_not_taken_for_refused() {
+        for error in [TaskError::Panicked, TaskError::Cancelled] {
+            assert!(is_the_stores(&StoreError::Task(error)));
+        }
+        assert!(!is_the_stores(&StoreError::Invalid("too long".to_owned())));
+    }
+}

@@ -112,6 +112,11 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether the system has no room for what was to be written: the disk is full, or the user's share of it.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The folder that a path is in.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {

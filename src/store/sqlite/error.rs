@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::ErrorCode;
 
-use crate::store::StoreError;
+use crate::{durable, store::StoreError};
 
 /// Why a folder could not be opened as a store. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +118,7 @@ impl OpenError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::ReadOnly { folder }
             }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { folder },
+            _ if durable::is_full(&source) => Self::Full { folder },
             _ => Self::Io { folder, source },
         }
     }

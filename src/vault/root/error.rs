@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::PathBuf};
 
 use super::kek::WrappedBy;
-use crate::{TaskError, crypto::RandomError, own::Refused};
+use crate::{TaskError, crypto::RandomError, durable, own::Refused};
 
 /// Why a root slot was not made, opened, written or changed. No message holds key material.
 ///
@@ -207,11 +207,9 @@ pub enum SlotError {
 impl SlotError {
     /// What the system says of the slot's files.
     pub(super) fn from_io(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull(Box::new(error))
-            }
-            _ => Self::Storage(Box::new(error)),
+        match durable::is_full(&error) {
+            true => Self::DiskFull(Box::new(error)),
+            false => Self::Storage(Box::new(error)),
         }
     }
 

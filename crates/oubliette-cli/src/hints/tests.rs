@@ -2,7 +2,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use clap::{CommandFactory, Parser};
 use oubliette::{
-    event::{ErasureId, Subject},
+    event::{ErasureId, Json, StreamName, Subject},
+    policy::Policy,
     vault::{OpenVaultError, SlotError, VaultError},
 };
 
@@ -273,4 +274,14 @@ fn no_text_of_the_libraries_names_a_command_or_an_option() {
             assert!(is_comment || !names, "{file}:{}: {name}: {line}", at + 1);
         }
     }
+}
+
+#[test]
+fn a_kind_has_a_variant_also_where_the_family_is_one_error() {
+    let kinds = [
+        Policy::parse("no policy").unwrap_err().told().kind,
+        StreamName::new("").unwrap_err().told().kind,
+        Json::parse("{").unwrap_err().told().kind,
+    ];
+    assert_eq!(kinds, ["policy.invalid", "name.invalid", "json.invalid"]);
 }
