@@ -459,6 +459,23 @@ fn append(writes: Vec<Write>, trouble: Trouble, again: bool) -> Step {
     Step::Append { writes, trouble, again }
 }
 
+/// What a stream stated before it was forgotten wholly stays over, though it lost a part of its next life.
+#[test]
+fn a_part_that_dies_in_the_next_life_brings_back_nothing_of_the_last() {
+    let opened = |kinds: &[Kind]| {
+        let writes = kinds.iter().map(|kind| Write::new("account-1", *kind)).collect();
+        append(writes, Trouble::None, false)
+    };
+    let forget = |who: &str| Step::Forget { who: who.to_owned(), trouble: Trouble::None };
+    run(vec![
+        opened(&[Kind::Joined(0)]),
+        forget("account-1"),
+        Step::Reopen { who: "account-1".to_owned() },
+        opened(&[Kind::Opened(3), Kind::Replaced(1)]),
+        forget("user-3"),
+    ]);
+}
+
 /// The transfer was written, the writer was told that it failed, and nobody could look: the
 /// claim stays open, and who next needs to know asks the store.
 #[test]

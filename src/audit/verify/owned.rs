@@ -89,17 +89,14 @@ pub(super) fn of_owners<S: EventStore>(
 /// Whether what an event states ended with a forgetting of its whole stream.
 fn is_over(own: &SubjectState, event: &RecordedEvent) -> bool {
     let Some(fence) = &own.fence else { return false };
-    let Some(last) = fence.dead.iter().map(|(_, _, erasure)| erasure.at()).max() else {
-        return false;
-    };
-    // Where some of it lived on, the owners of what is dead are still there, without their names.
-    let anew = own
-        .tenures
-        .first()
-        .is_none_or(|first| fence.dead.iter().all(|(_, to, _)| *to < first.from));
+    // Only where nothing lived on do the tenures begin again, behind what died. What died in part lies within
+    // them: its owners are still there, without their names.
+    let begins = own.tenures.first().map(|first| first.from);
+    let whole = fence.dead.iter().filter(|(_, to, _)| begins.is_none_or(|begins| *to < begins));
+    let last = whole.map(|(_, _, erasure)| erasure.at()).max();
     // An erasure's id has its instant in whole milliseconds, cut off.
     let millis = |at: Timestamp| at.as_micros().div_euclid(1000);
-    fence.closed || (anew && millis(event.recorded) <= millis(last))
+    fence.closed || last.is_some_and(|last| millis(event.recorded) <= millis(last))
 }
 
 /// Of the subjects for whom an event is sealed, where the present policy would say otherwise.
