@@ -3,16 +3,41 @@
 use std::{collections::BTreeMap, fmt::Display, io};
 
 use comfy_table::{Color, Table};
-use oubliette::audit::{Finding, Severity};
+use oubliette::{
+    audit::{Finding, Location, Severity},
+    event::SigningKeyId,
+};
 use serde::Serialize;
 
 use super::{
+    hints,
     output::{self, Out, printable},
     tables::{self, cell, coloured},
 };
 
 /// How many findings of one kind a table shows.
 const SHOWN: u64 = 20;
+
+/// A finding for programs: as the library has it, with a remedy that this program has commands for.
+#[derive(Serialize)]
+struct Row<'a, K> {
+    finding: K,
+    severity: Severity,
+    #[serde(rename = "where")]
+    at: &'a Location,
+    what: &'a str,
+    remedy: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<SigningKeyId>,
+}
+
+impl<'a, K: Copy> Row<'a, K> {
+    fn of(found: &'a Finding<K>) -> Self {
+        let Finding { kind, severity, at, what, remedy, signer, .. } = found;
+        let remedy = hints::in_commands(remedy);
+        Self { finding: *kind, severity: *severity, at, what, remedy, signer: *signer }
+    }
+}
 
 /// Findings of one run: written at once as JSON, or kept, as many as are shown, for a table.
 pub(super) struct Findings<K> {
@@ -31,7 +56,7 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
 
     pub(super) fn take(&mut self, finding: Finding<K>, out: &mut Out) {
         if self.json {
-            if let Err(error) = out.json(&finding) {
+            if let Err(error) = out.json(&Row::of(&finding)) {
                 self.failed.get_or_insert(error);
             }
             return;
@@ -71,7 +96,7 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
             let seen = self.seen.get(&kind).copied().unwrap_or_default();
             let more = if seen > SHOWN { format!(" ({seen} in all)") } else { String::new() };
             let kind = output::stdout_style().strong(&kind.to_string());
-            out.line(&format!("{kind}{more}: {remedy}"))?;
+            out.line(&format!("{kind}{more}: {}", hints::in_commands(remedy)))?;
         }
         out.line("")
     }

@@ -152,5 +152,38 @@ const HINTS: &[(&str, &str)] = &[
     ("task.panicked", "`oubliette verify` tells whether all is whole"),
 ];
 
+/// The libraries' calls that their remedies name, and what does the same here.
+const CALLS: &[(&str, &str)] = &[
+    ("Codec::acknowledge", "`oubliette settle EVENT --acknowledge`"),
+    ("Codec::settle", "`oubliette settle EVENT --stored`, or `--rejected`"),
+    ("DrillOptions::needles", "`--needles`"),
+    ("Oubliette::open_past_gap", "`--past-gap WHO`"),
+    ("Oubliette::rebuild_owners", "`oubliette owners rebuild`"),
+    ("Oubliette::tell_again", "`oubliette erasures repeat`"),
+    ("Vault::release_counter", "`oubliette root counter release --lost`"),
+    ("Vault::retire_backup", "`oubliette backup retire BACKUP`"),
+    ("Vault::retire_mirror", "`oubliette root mirror retire FILE --lost`"),
+    ("Vault::signing_keys", "`oubliette keys`"),
+    ("VerifyOptions::repair", "`oubliette verify --repair`"),
+    ("erasure::believe", "`--believe-erasure ID`"),
+    ("erasure::export", "`oubliette erasures export`"),
+    ("erasure::pass_over", "`--past-erasure ID`"),
+    ("erasure::replay", "`oubliette erasures replay FILE`"),
+];
+
+/// A remedy of a finding, with this program's commands in the places of the libraries' calls.
+pub(crate) fn in_commands(remedy: &str) -> String {
+    let mut said = String::with_capacity(remedy.len());
+    for (at, piece) in remedy.split('`').enumerate() {
+        let call = CALLS.iter().find(|(call, _)| at % 2 == 1 && *call == piece);
+        match call {
+            Some((_, command)) => said.push_str(command),
+            None if at % 2 == 1 => said.extend(["`", piece, "`"]),
+            None => said.push_str(piece),
+        }
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ kinds! {
     /// A backup of the vault that is encrypted, and holds keys that were destroyed since.
     SealedBackup: Error, "backup of the vault",
         "whoever has it and an identity of a recipient reads those who were forgotten since: destroy it, at \
-         the latest on its day, and say so with `backup retire`";
+         the latest on its day, and say so with `Vault::retire_backup`";
     /// Something that is encrypted with age, and was not looked into.
     Encrypted: Warning, "encrypted", "decrypt it where it is safe to, and drill what comes out";
     /// Something that was not looked into, or not to its end.
@@ -72,5 +72,5 @@ kinds! {
         "make it readable, and drill again: nothing can be said about it";
     /// There are more sealed values than were searched for.
     ValuesLeftOut: Warning, "values left out",
-        "give the values that matter with --needles, or drill stream by stream";
+        "give the values that matter (`DrillOptions::needles`), or drill stream by stream";
 }

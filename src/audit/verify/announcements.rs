@@ -15,15 +15,15 @@ use crate::{
 
 /// What to do about an erasure that only a compromised key announces.
 const IF_OURS: &str = "it does not count: whoever stole the key can have written it. If you know that your own vault did \
-     (it was put back since), say so with `--believe-erasure` and the id of the event";
+     (it was put back since), say so: `erasure::believe` with the id of the event";
 
 /// What to do about one that the vault itself made, and cannot open any more.
 const FORGET_AGAIN: &str = "this vault was restored from a backup that is older than the announcement: restore a newer one; or \
-     forget again by name whom it took, and say so with `--past-erasure` and the id of the erasure";
+     forget again by name whom it took, and say so: `erasure::pass_over` with the id of the erasure";
 
 /// What to do about what another vault of the same backup may have announced, and this version does not know.
 const IF_NEWER: &str = "nothing personal is served until then: use the newer version of this program that knows it; or, if it is \
-     a forgery, say so with `--past-erasure` and the id of the event";
+     a forgery, say so: `erasure::pass_over` with the id of the event";
 
 /// What of it is in the store.
 #[derive(Default)]

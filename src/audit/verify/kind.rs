@@ -6,10 +6,10 @@ const ROTATE: &str = "rotate: begin a new generation; what was sealed stays read
 const KEEP_A_COPY: &str = "no crash leaves this: keep a copy of the folder and report it; restore the vault from a backup";
 const RESTORE_THE_EVENT: &str = "restore the event from a copy of the event store";
 const WHO_ELSE_SIGNS: &str = "first make sure that nobody else signs: has this vault's folder been copied or its signing key been \
-     stolen (`oubliette keys`)? If not, the vault was put back to before that erasure: open it with the events \
-     that announce it, or apply what `oubliette erasures export` had written";
-const REBUILD_OWNERS: &str = "forgetting the owner would not reach this stream: `oubliette owners rebuild` notes what the events state; \
-     or forget the stream by name as well";
+     stolen (`Vault::signing_keys`)? If not, the vault was put back to before that erasure: open it with the events \
+     that announce it, or apply the list that `erasure::export` had written";
+const REBUILD_OWNERS: &str = "forgetting the owner would not reach this stream: `Oubliette::rebuild_owners` notes what the events state; or \
+     forget the stream by name as well";
 
 kinds! {
     /// A kind of finding of `verify`.
@@ -26,10 +26,10 @@ kinds! {
     WornPage: Error, "worn page", ROTATE;
     /// A page in the vault's store that nothing leads to.
     OrphanPage: Notice, "orphan page",
-        "none needed: ciphertext that no key of this vault opens any more; `verify --repair` removes it";
+        "none needed: ciphertext that no key of this vault opens any more; `VerifyOptions::repair` removes it";
     /// The list of the vault's pages to remove does not open.
     RetireList: Warning, "retire list",
-        "none needed for secrecy; `verify --repair` removes the pages that it named";
+        "none needed for secrecy; `VerifyOptions::repair` removes the pages that it named";
     /// A value in the vault does not have its form, or is where none should be.
     OddRecord: Error, "odd record", KEEP_A_COPY;
     /// A subject's record or fence contradicts itself.
@@ -65,20 +65,18 @@ kinds! {
     /// Whether an event that a codec sealed and that states an owner was stored, only its caller
     /// knows, and has not said.
     OpenClaim: Warning, "open claim",
-        "look whether your store has that event, and say so with `Codec::settle`, or `oubliette settle EVENT \
-         --stored` or `--rejected`: until then forgetting an owner may not reach this subject";
+        "look whether your store has that event, and say so with `Codec::settle`: until then forgetting an owner may not reach this subject";
     /// A subject's owner was forgotten before its claim was settled, and the erasure did not reach it.
     OwnerForgotten: Warning, "owner forgotten",
-        "forget this subject by name; or say that it stays, with `oubliette settle EVENT --acknowledge` or \
-         `Codec::acknowledge`";
+        "forget this subject by name; or say that it stays, with `Codec::acknowledge`";
     /// A backup's day has passed, and its file is not said to be destroyed.
     BackupOverdue: Warning, "backup overdue",
-        "destroy the file, and say so with `oubliette backup retire`: until then every erasure names it, \
+        "destroy the file, and say so with `Vault::retire_backup`: until then every erasure names it, \
          because it holds the keys";
     /// A mirror of the root slot may hold an earlier root, or its counter does not tell the present epoch.
     MirrorStale: Warning, "mirror stale",
-        "make it reachable and run any command; or, if it is destroyed, `oubliette root mirror retire FILE \
-         --lost` (of a counter, `oubliette root counter release --lost`): until then what was forgotten since \
+        "make it reachable and open the vault; or, if it is destroyed, say so with `Vault::retire_mirror` (of a \
+         counter, `Vault::release_counter`): until then what was forgotten since \
          is pending";
     /// An erasure is decided, and its keys are not destroyed.
     ErasureNotCarriedOut: Error, "erasure not carried out",
@@ -148,11 +146,11 @@ kinds! {
     TombstonesMissing: Warning, "tombstones missing",
         "the keys are destroyed all the same, but readers of these streams are not told: the event store was \
          put back to before the erasure, lost events, or somebody changed them; restore a newer copy of it, if \
-         there is one, or have the vault set them again with `oubliette erasures repeat`";
+         there is one, or have the vault set them again with `Oubliette::tell_again`";
     /// The vault has tombstones to set again under the key that signs, and has not set all of them.
     TombstonesDue: Warning, "tombstones due",
-        "open the folder with the event store at hand (`read` will do): it is tried each time, and a warning \
-         says what the event store answered. Forgetting goes on meanwhile";
+        "open the vault with the event store at hand: it is tried each time, and a warning says what the event \
+         store answered. Forgetting goes on meanwhile";
     /// An event of the tombstone's type claims to be this vault's word, and is not.
     ForgedTombstone: Error, "forged tombstone",
         "forged, or changed since: somebody else can write to the event store. It says of nobody that they are \
@@ -183,15 +181,15 @@ kinds! {
     /// An announcement that opens with this vault's secrets, by a key that the vault never had: only the operator can
     /// say whether it counts.
     AnnouncementInDoubt: Error, "announcement in doubt",
-        "nothing personal is served until somebody says which: `--believe-erasure` and the id of the event, if \
-         another restoration of this vault announced it, or this one before it was put back; `--past-erasure`, \
-         if somebody did who found a backup";
+        "nothing personal is served until somebody says which: `erasure::believe` with the id of the event, if \
+         another restoration of this vault announced it, or this one before it was put back; \
+         `erasure::pass_over`, if somebody did who found a backup";
     /// What the vault knows to have announced is not in the event store.
     AnnouncementMissing: Warning, "announcement missing",
         "a vault that is restored from an earlier backup will not learn of it from this event store: the store \
          was put back, lost events, or somebody changed or removed it. Restore a newer copy of the store, if \
-         there is one, or have the vault announce its erasures again with `oubliette erasures repeat`; keep what `oubliette erasures export` writes, and give it to each restoration \
-         (`--erasures`)";
+         there is one, or have the vault announce its erasures again with `Oubliette::tell_again`; keep the list that \
+         `erasure::export` writes, and have each restoration replay it (`erasure::replay`)";
     /// Only a compromised signing key says it, and the vault knows nothing of it, or knows otherwise.
     CompromisedWord: Error, "compromised word",
         "it does not count, and readers get nothing of it: whoever stole the key can have written it";
@@ -204,7 +202,7 @@ kinds! {
     RefusedStatement: Error, "refused statement",
         "it does not count. If you changed the signing key without its pinned successor, and this vault was \
          restored from an earlier backup, restore a newer one; if you did not, somebody else has the earlier \
-         key: see `oubliette keys --help`";
+         key: `Vault::signing_keys` lists those of this vault";
     /// The vault announced what this version does not carry out.
     NotCarriedOut: Error, "not carried out",
         "use a program that knows it: until then nothing personal is served";
@@ -246,8 +244,8 @@ kinds! {
     /// An announcement of the vault's is missing in the event store, and that was not accepted.
     WitnessGap: Error, "gap in what was announced",
         "the vault serves nothing until it is back, or somebody accepts by name that it is not: restore the \
-         missing events of oubliette-announcements; or apply the last list that was kept elsewhere, `oubliette \
-         --past-gap WHO erasures replay FILE`";
+         missing events of oubliette-announcements; or accept the gap and apply the last list that was kept \
+         elsewhere (`Oubliette::open_past_gap`, `erasure::replay`)";
     /// An announcement of the vault's is missing in the event store, and somebody accepted that.
     AcceptedGap: Notice, "accepted gap in what was announced",
         "none, if everybody who had been forgotten by it is forgotten again: if the vault was put back, they \

@@ -23,8 +23,8 @@ const MOST_WAITING: usize = 8;
 
 /// What to do where the erasure is announced, and it is not known yet whether that counts.
 const SAY_WHICH: &str = "it does not count until somebody says so of its erasure: if this vault decided that before it was \
-     put back, or another restoration of it did, `--believe-erasure ID`, and the vault sets a tombstone of its own; \
-     if it is a forgery, `--past-erasure ID`. Forget nobody because of it";
+     put back, or another restoration of it did, `erasure::believe` with its id, and the vault sets a tombstone of its own; \
+     if it is a forgery, `erasure::pass_over`. Forget nobody because of it";
 
 /// What to do where none is beside it that counts.
 const NONE_COUNTS: &str = "it does not count, and readers get nothing of it: anybody who can write to the event store can have \

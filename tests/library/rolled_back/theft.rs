@@ -72,7 +72,7 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
         for word in [stolen.to_string(), id.to_string(), malice.to_string()] {
             assert!(finding.what.contains(&word), "{word}: {finding:?}");
         }
-        assert!(finding.remedy.contains("--believe-erasure"), "{finding:?}");
+        assert!(finding.remedy.contains("`erasure::believe`"), "{finding:?}");
     }
     drop(bank);
 
@@ -115,7 +115,7 @@ async fn a_thief_of_the_key_cannot_change_it_where_a_successor_is_pinned() {
     let [said] = &findings(&bank).await[..] else { panic!() };
     assert_eq!((said.kind, said.signer), (Defect::CompromisedWord, Some(key)));
     assert!(said.what.contains(&refused.event.to_string()), "{said:?}");
-    assert!(!said.remedy.contains("-erasure"), "nothing applies a statement: {said:?}");
+    assert!(!said.remedy.contains("erasure::"), "nothing applies a statement: {said:?}");
     // What the thief's key says next is nobody's.
     thief.open().await.forget(&subject("user-2"), "malice").await.unwrap();
     drop(bank);

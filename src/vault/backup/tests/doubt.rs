@@ -395,12 +395,12 @@ async fn found(store: &MemoryStore, vault: &Vault, kind: Defect) -> Vec<Finding<
 }
 
 fn asks(finding: &Finding<Defect>) -> [bool; 2] {
-    ["--believe-erasure", "--past-erasure"].map(|option| finding.remedy.contains(option))
+    ["`erasure::believe`", "`erasure::pass_over`"].map(|call| finding.remedy.contains(call))
 }
 
 /// What verify told was the same for a forgery and for the word of another restoration, and named nobody.
 #[tokio::test]
-async fn a_finding_names_the_signer_and_the_event_and_the_options_where_they_are_the_remedy() {
+async fn a_finding_names_the_signer_and_the_event_and_the_calls_where_they_are_the_remedy() {
     let world = Doubtful::new().await;
     let (vault, genuine) = (world.again(), world.genuine.id());
     let signer = world.genuine.signature().unwrap().1;
