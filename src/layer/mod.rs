@@ -160,6 +160,7 @@ impl<S: EventStore> Oubliette<S> {
 
     /// Does what must be done before anything is served.
     async fn begin(&self) -> Result<(), ErasureError> {
+        crate::runtime::check()?;
         match self.resume().await {
             Ok(completed) => self.layer.tell_completed(completed),
             Err(error) if error.is_pending() => {
