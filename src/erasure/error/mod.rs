@@ -49,7 +49,7 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
-/// let nobody = "user-404".parse::<Subject>()?;
+/// let nobody = Subject::new("user-404")?;
 /// let error = store.forget(&nobody, "ticket 4711").await.unwrap_err();
 /// assert_eq!(answer(&error), "there is nothing of them here");
 /// # Ok(())
@@ -112,7 +112,7 @@ pub enum ErasureError {
     Task(#[from] TaskError),
 }
 
-/// What the vault keeps of an erasure, and does not have its form. No crash leaves this: it is damage.
+/// Something that the vault keeps of an erasure does not have its form. No crash leaves this: it is damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadMemo {
@@ -160,7 +160,10 @@ impl From<OperatorError> for ErasureError {
             OperatorError::Unclear(error) => Self::Unclear(error),
             OperatorError::BadMemo(error) => Self::BadMemo(error),
             OperatorError::Vault(error) => Self::Vault(error),
-            error => Self::Operator(error),
+            error @ (OperatorError::SeveralStatements(_)
+            | OperatorError::NotInDoubt(_)
+            | OperatorError::NoGap
+            | OperatorError::UnfitName) => Self::Operator(error),
         }
     }
 }

@@ -2,6 +2,9 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use clap::{CommandFactory, Parser};
 use oubliette::{
+    erasure::{
+        ErasureError, ErasureRefusal, KeyChangeError, OperatorError, UnclearError, UnfitReason,
+    },
     event::{ErasureId, Json, StreamName, Subject},
     policy::Policy,
     vault::{OpenVaultError, SlotError, VaultError},
@@ -326,6 +329,36 @@ fn the_kind_is_that_of_the_innermost_error_that_says_something() {
         (told.kind.as_str(), told.exit as u8, told.hint),
         ("store.forgotten", 4, Some(REOPEN))
     );
+}
+
+/// What one operation says of its own is of its family, and what all of them say is not.
+#[test]
+fn the_families_of_forgetting_lead_to_what_they_hold() {
+    let told = |error: ErasureError| {
+        let told = error.told();
+        (told.kind, told.exit as u8)
+    };
+    let damaged = || VaultError::Damaged("a page".into());
+    let subject = Subject::new("user-1").unwrap();
+    for (error, kind, exit) in [
+        (ErasureRefusal::UnknownSubject(subject).into(), "erasure.unknown_subject", 1),
+        (ErasureRefusal::NoVault.into(), "erasure.no_vault", 2),
+        (ErasureRefusal::UnfitReason(UnfitReason::Empty).into(), "reason.empty", 2),
+        (UnclearError::WitnessGap(Vec::new()).into(), "unclear.witness_gap", 1),
+        (OperatorError::NoGap.into(), "operator.no_gap", 1),
+        (OperatorError::UnfitName.into(), "operator.unfit_name", 2),
+        (OperatorError::Unclear(UnclearError::TooOld(Vec::new())).into(), "unclear.too_old", 1),
+        (OperatorError::Vault(damaged()).into(), "vault.damaged", 1),
+        (ErasureError::NeedsWriting, "erasure.needs_writing", 1),
+    ] {
+        assert_eq!(told(error), (kind.to_owned(), exit));
+    }
+    let merged = ErasureError::from(OperatorError::Vault(damaged()));
+    assert!(matches!(merged, ErasureError::Vault(_)), "{merged:?}");
+    let changing = [KeyChangeError::NothingPinned, damaged().into()].map(|error| error.told());
+    let changing = changing.map(|told| (told.kind, told.exit as u8));
+    let expected = [("key_change.nothing_pinned", 2), ("vault.damaged", 1)];
+    assert_eq!(changing, expected.map(|(kind, exit)| (kind.to_owned(), exit)));
 }
 
 /// The libraries are used by other programs as well, which have other commands and options.
