@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ErasureError, ErasureRecord, Foreign, Kept, NotReached, journal::Journal};
+use super::{Bystander, ErasureError, ErasureRecord, Kept, NotReached, journal::Journal};
 use crate::{
     event::{ErasureId, Generation, Subject, Timestamp},
     vault::{Backup, Vault, VaultError},
@@ -93,7 +93,8 @@ pub struct Erased {
     /// What stays of others in the own streams of those who are forgotten, as far as these were
     /// looked into. `None` where it had been done already: of that no more is known than its record counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub foreign: Option<Vec<Foreign>>,
+    #[serde(rename = "foreign")]
+    pub bystanders: Option<Vec<Bystander>>,
     /// Dependents that stay, and who keeps them. `None` where it had been done already, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<Kept>>,
@@ -176,7 +177,7 @@ impl Erased {
             unvouched: plan.unvouched.iter().map(|untouched| untouched.events).sum(),
             newer: plan.newer_events(),
             passed_over: plan.passed_over,
-            foreign: Some(plan.foreign.clone()),
+            bystanders: Some(plan.bystanders.clone()),
             kept: Some(plan.kept.clone()),
             not_reached: plan.not_reached.clone(),
             owners_unknown: plan.owners_unknown,
@@ -207,7 +208,7 @@ impl Erased {
             unvouched: 0,
             newer: 0,
             passed_over: count(|record| record.passed_over),
-            foreign: None,
+            bystanders: None,
             kept: None,
             not_reached: vec![],
             owners_unknown: false,

@@ -54,7 +54,7 @@ pub use error::ErasureError;
 pub use journal::ErasureRecord;
 pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
 pub use plan::{
-    AffectedStream, AffectedSubject, Foreign, Kept, KeptBy, NotReached, Plan, Untouched,
+    AffectedStream, AffectedSubject, Bystander, Kept, KeptBy, NotReached, Plan, Untouched,
 };
 pub use reason::{UnfitReason, check_reason};
 pub use witness::{

@@ -81,7 +81,8 @@ pub struct Plan {
     /// How many streams were not looked into for such events: their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten.
-    pub foreign: Vec<Foreign>,
+    #[serde(rename = "foreign")]
+    pub bystanders: Vec<Bystander>,
     /// Dependents that it may have to reach, and does not: it is not known whose they are.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know: some were stored before the
@@ -180,11 +181,25 @@ pub struct Untouched {
     pub events: u64,
 }
 
-/// Something of somebody else in the own stream of a subject who is forgotten. It is theirs, and
-/// stays.
+/// Another subject with keys in the own stream of a subject who is forgotten. Their data stays.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// for bystander in store.plan(&Subject::of(&user)).await?.bystanders {
+///     println!("{} stays in {}", bystander.subject, bystander.stream);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Foreign {
+pub struct Bystander {
     /// The own stream of a subject who is forgotten.
     pub stream: StreamName,
     /// The subject whose events stay in it.
@@ -266,7 +281,7 @@ impl Plan {
             unvouched: vec![],
             newer: vec![],
             passed_over: 0,
-            foreign: vec![],
+            bystanders: vec![],
             not_reached: vec![],
             owners_unknown: false,
             mirrors: vec![],
@@ -320,7 +335,7 @@ impl Plan {
         self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);
         (self.unvouched, self.newer) = (earlier.unvouched, earlier.newer);
-        self.foreign = earlier.foreign;
+        self.bystanders = earlier.bystanders;
     }
 
     /// Counts the streams that came to light since there were so many: they were not looked into.

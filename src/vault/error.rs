@@ -17,7 +17,7 @@ use crate::{
 /// - the caller's: [`NotFound`](Self::NotFound), [`NotEmpty`](Self::NotEmpty), [`NotAVault`](Self::NotAVault),
 ///   [`OwnSlot`](Self::OwnSlot), [`NoPageStore`](Self::NoPageStore);
 /// - the machine's: [`InUse`](Self::InUse), [`Clock`](Self::Clock);
-/// - an attack, or the wrong copy: [`Foreign`](Self::Foreign), [`FolderCopied`](Self::FolderCopied),
+/// - an attack, or the wrong copy: [`UntrustedFile`](Self::UntrustedFile), [`FolderCopied`](Self::FolderCopied),
 ///   [`FolderOld`](Self::FolderOld), [`SlotOld`](Self::SlotOld), [`SlotOutdated`](Self::SlotOutdated),
 ///   [`RolledBack`](Self::RolledBack), [`EpochTooLow`](Self::EpochTooLow). In doubt nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub enum OpenVaultError {
     Clock,
     /// Something is in the place of a file or folder of ours that is not, or not this user's.
     #[error("{} is not touched: {why}", path.display())]
-    Foreign {
+    UntrustedFile {
         /// What is not touched.
         path: PathBuf,
         /// What it is, and what to do.
@@ -284,7 +284,7 @@ impl OpenVaultError {
             | Self::OwnSlot
             | Self::NoPageStore(_)
             | Self::Clock
-            | Self::Foreign { .. }
+            | Self::UntrustedFile { .. }
             | Self::FolderCopied { .. }
             | Self::FolderOld(_)
             | Self::SlotOld(_)
@@ -376,7 +376,7 @@ impl From<RandomError> for OpenVaultError {
 impl From<Refused> for OpenVaultError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Foreign { path, why } => Self::Foreign { path, why },
+            Refused::UntrustedFile { path, why } => Self::UntrustedFile { path, why },
             Refused::Io(error) => Self::from_io(error),
         }
     }
