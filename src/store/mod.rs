@@ -117,6 +117,11 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// No method has a default body: a default would silently bypass what the inner store overrides.
 /// `Arc<S>`, `Box<S>` and `Arc<dyn EventStore>` are stores.
 ///
+/// # Implementing it
+///
+/// Put `#[async_trait]` above your `impl`, and write `async fn append(&self, …)`. Below, rustdoc shows what the attribute
+/// makes of that: `'async_trait` and `Pin<Box<dyn Future…>>` are not to be written.
+///
 /// # Cancellation
 ///
 /// `append` and `restore` may be dropped at any await; whether the events were written is then
