@@ -216,7 +216,7 @@ pub enum Delivery {
     CaughtUp,
 }
 
-/// Something that not every store can do.
+/// Something that not every store can do. [`Capabilities`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -262,10 +262,25 @@ impl fmt::Display for Capability {
 
 /// What a store can do beyond appending to and reading one stream forwards.
 ///
+/// An adapter names what its store can do, by [`Capabilities::of`], and refuses the rest with
+/// [`StoreError::Unsupported`](super::StoreError::Unsupported).
+///
+/// ```
+/// use oubliette::store::{Capabilities, Capability};
+/// const MINE: Capabilities = Capabilities::of(&[
+///     Capability::ReadAll,
+///     Capability::Subscribe,
+///     Capability::Verbatim,
+/// ]);
+/// assert!(MINE.has(Capability::Subscribe));
+/// assert!(!MINE.has(Capability::Restore));
+/// ```
+///
+/// A test shows how a program gets on with a store that can do less:
+///
 /// ```
 /// use oubliette::{store::{Capabilities, Capability}, EventStore, MemoryStore};
-/// let without = Capabilities::ALL.without(Capability::Restore);
-/// let store = MemoryStore::with_capabilities(without);
+/// let store = MemoryStore::with_capabilities(Capabilities::ALL.without(Capability::Restore));
 /// assert!(!store.capabilities().has(Capability::Restore));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -273,10 +288,22 @@ impl fmt::Display for Capability {
 pub struct Capabilities(u16);
 
 impl Capabilities {
-    /// A store that can do everything.
+    /// A store that can do everything. For the stores of this library, and for tests: an adapter that takes `ALL`, or
+    /// `ALL` without some, also claims what a later version adds. It names what it can do: [`Capabilities::of`].
     pub const ALL: Self = Self(0b1_1111_1111);
     /// A store that can do the minimum.
     pub const NONE: Self = Self(0);
+
+    /// Exactly these. The way for an adapter to declare what its store can do.
+    #[must_use]
+    pub const fn of(these: &[Capability]) -> Self {
+        let (mut all, mut rest) = (Self::NONE, these);
+        while let [first, others @ ..] = rest {
+            all = all.with(*first);
+            rest = others;
+        }
+        all
+    }
 
     /// These and one more.
     #[must_use]
