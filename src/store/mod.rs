@@ -1,13 +1,20 @@
 //! The event store: one small trait, the stores that keep its contract, and the suite that
 //! checks it.
 //!
-//! [`EventStoreExt`] has what most programs call: `append_to`, `events`, `fold`. To put a database of your own behind
-//! [`EventStore`], implement its six methods, call [`check_appends`] first, answer retries with [`answer_retry`], and run the suite
-//! (feature `conformance`).
+//! [`EventStoreExt`] has what most programs call: `append_to`, `events`, `fold`. [`EventStore`] has the rest: several
+//! streams at once, all streams, subscriptions. [`SqliteStore`] is the embedded store (feature `sqlite`), [`MemoryStore`]
+//! is for tests.
 //!
-//! The layer wraps any [`EventStore`] and is one. Nothing in this room knows of keys, policies
-//! or forgetting: a store keeps what it is given. The adapters here live in a module each; one for another database
-//! is a crate, and proves itself with the conformance suite.
+//! # A store of your own
+//!
+//! To put a database of your own behind [`EventStore`], implement its six methods. Name what it can do with
+//! [`Capabilities::of`]. Call [`check_appends`] first, and answer retries with [`answer_retry`]. Read back the JSON that
+//! you stored as text with [`Json::trusted`](crate::event::Json::trusted). Then run the suite (feature `conformance`).
+//! `examples/wrap_your_store.rs` does all this.
+
+// The layer wraps any `EventStore` and is one. Nothing in this room knows of keys, policies
+// or forgetting: a store keeps what it is given. The adapters here live in a module each; one for another database
+// is a crate, and proves itself with the conformance suite.
 
 mod check;
 mod error;

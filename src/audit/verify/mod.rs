@@ -1,7 +1,9 @@
 //! Whether a vault is whole and agrees with itself, and its events with it.
 //!
-//! First the vault: every page from the root down, every record, and what they say of each
-//! other. Then the events, read once as they are stored: the state of each token's key, what was
+//! Call [`Oubliette::verify`]; it returns a [`VerifyReport`], and tells each [`Finding`] of a [`Defect`] as it is found.
+//!
+//! It looks at the vault first: every page from the root down, every record, and what they say of each
+//! other. Then it reads the events once, as they are stored: the state of each token's key, what was
 //! tampered with, which tombstones are there. Damage is told and passed over; only a store or a
 //! vault that fails as a whole ends it.
 //!

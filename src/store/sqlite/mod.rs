@@ -1,9 +1,10 @@
 //! The embedded store: SQLite in a folder.
 //!
-//! The default of the command line and of everyone who has no store yet. One writer thread
-//! commits many appends at once; readers run beside it and hold nothing between pages.
-//! `format` is the file format and `open` the way to it, `writer` and `append` the way in,
-//! `reader`, `pages` and `subscription` the way out. No code outside of this folder speaks SQL.
+//! [`SqliteStore::open`] opens or makes it. It is the store of the command line, and for everyone who has none yet. Many
+//! appends at once are committed together; readers run beside the writer and hold nothing between pages.
+
+// `format` is the file format and `open` the way to it, `writer` and `append` the way in,
+// `reader`, `pages` and `subscription` the way out. No code outside of this folder speaks SQL.
 
 mod append;
 mod error;
