@@ -144,6 +144,25 @@ pub struct Reopened {
 }
 
 /// How far an erasure has come, for a progress bar.
+///
+/// ```
+/// use oubliette::{erasure::{ForgetOptions, Progress}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let progress = |progress| match progress {
+///     Progress::Destroyed { tombstones } => println!("forgotten; {tombstones} tombstones to write"),
+///     Progress::Tombstones(written) => println!("{written} written"),
+///     _ => {}
+/// };
+/// let options = ForgetOptions::default();
+/// store.forget_with(&Subject::of(&user), "request 2026-117", options, progress).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {

@@ -101,6 +101,8 @@ pub struct Plan {
 }
 
 /// A subject whose keys die.
+///
+/// [`Plan`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AffectedSubject {
@@ -122,6 +124,8 @@ pub struct AffectedSubject {
 }
 
 /// A stream that loses events.
+///
+/// [`Plan`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AffectedStream {
@@ -141,6 +145,34 @@ pub struct AffectedStream {
 }
 
 /// A dependent that stays.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let policy = Policy::parse(
+/// #     r#"
+/// #     [[stream]]
+/// #     match  = "account-{id}"
+/// #     public = ["/owner"]
+/// #     owner  = [{ event = "AccountOpened", add = "{/owner}" }]
+/// #     "#,
+/// # )?;
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, policy).await?;
+/// # let account = StreamName::new("account-7")?;
+/// # for owner in ["user-456", "user-789"] {
+/// #     let opened = Json::parse(&format!(r#"{{"owner":"{owner}","iban":"DE89"}}"#))?;
+/// #     let opened = NewEvent::new(EventType::new("AccountOpened")?, opened);
+/// #     store.append_to(&account, ExpectedRevision::Any, vec![opened]).await?;
+/// # }
+/// // `account-7` belongs to `user-456` and `user-789`: it goes with the last of them.
+/// let plan = store.plan(&Subject::new("user-456")?).await?;
+/// let kept = &plan.kept[0];
+/// assert_eq!(kept.subject.as_str(), "account-7");
+/// assert_eq!(kept.by[0].subject.as_str(), "user-789");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Kept {
@@ -161,6 +193,8 @@ impl Kept {
 }
 
 /// An owner who is not forgotten, and so keeps what they own.
+///
+/// [`Kept`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct KeptBy {
@@ -172,6 +206,8 @@ pub struct KeptBy {
 }
 
 /// Events of a stream that forgetting does not touch.
+///
+/// [`Plan`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Untouched {
@@ -211,6 +247,8 @@ pub struct Bystander {
 /// A dependent with an owner claim of which it is not known whether its event was stored, or said so
 /// when the owner was forgotten already. What it may own stays; once the claim is settled, forget it
 /// by name where it should have gone.
+///
+/// [`Plan`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NotReached {

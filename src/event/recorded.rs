@@ -234,7 +234,7 @@ pub enum Content<'a> {
     Withheld(&'a [Withheld]),
     /// A tombstone that the vault vouches for: in this stream a subject is forgotten.
     Tombstone(&'a Tombstone),
-    /// An event of the tombstone's type for which no vault vouches here: forged, changed, of another
+    /// An event of the tombstone's type that this reader cannot verify: forged, changed, of another
     /// vault, or read without a vault. It does not mean that anyone is forgotten.
     Unverified(&'a Payload),
 }

@@ -133,6 +133,29 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///
 /// `append` and `restore` may be dropped at any await; whether the events were written is then
 /// unknown, and a retry with the same ids tells. Streams may be dropped at any time.
+///
+/// ```
+/// use std::sync::Arc;
+/// use futures::StreamExt;
+/// use oubliette::{store::{Append, Capability}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let account = StreamName::new("account-7")?;
+/// # let event = NewEvent::new(EventType::new("Paid")?, Json::parse("{}")?);
+/// // `EventStoreExt` has shorter forms of these for one stream.
+/// let append = Append::new(account.clone(), ExpectedRevision::NoStream, vec![event]);
+/// let appended = store.append(vec![append]).await?;
+/// let mut events = store.read(&account, ReadOptions::default());
+/// while let Some(event) = events.next().await.transpose()? {
+///     assert_eq!(event.position, appended[0].position);
+/// }
+/// // The same store for everybody, with or without a layer around it.
+/// let shared: Arc<dyn EventStore> = Arc::new(store);
+/// assert!(shared.capabilities().has(Capability::Subscribe));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// Appends to one or more streams, all or nothing.

@@ -95,6 +95,22 @@ impl fmt::Display for ExpectedRevision {
 }
 
 /// Where an append left its stream.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let account = StreamName::new("account-7")?;
+/// let event = NewEvent::new(EventType::new("Paid")?, Json::parse("{}")?);
+/// let first = store.append_to(&account, ExpectedRevision::NoStream, vec![event.clone()]).await?;
+/// // The answer was lost, and the same event is sent again: nothing is written.
+/// let again = store.append_to(&account, ExpectedRevision::NoStream, vec![event]).await?;
+/// assert!(again.already);
+/// assert_eq!((again.revision, again.position), (first.revision, first.position));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The revision of the last event of the append.
@@ -105,7 +121,7 @@ pub struct Appended {
     pub already: bool,
 }
 
-/// Which way to read.
+/// Which way to read. [`ReadOptions`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Direction {
     /// From the oldest event to the newest.
@@ -206,6 +222,28 @@ impl Filter {
 }
 
 /// What a subscription delivers.
+///
+/// ```
+/// use futures::StreamExt;
+/// use oubliette::{store::{Delivery, Filter}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let account = StreamName::new("account-7")?;
+/// # let event = NewEvent::new(EventType::new("Paid")?, Json::parse("{}")?);
+/// # store.append_to(&account, ExpectedRevision::Any, vec![event]).await?;
+/// let mut checkpoint = None; // where this reader stopped; it keeps it beside its own data
+/// let mut deliveries = store.subscribe(checkpoint, Filter::default());
+/// while let Some(delivery) = deliveries.next().await.transpose()? {
+///     match delivery {
+///         Delivery::Event(event) => checkpoint = Some(event.position),
+///         Delivery::CaughtUp => break, // a service would say that it is ready, and go on
+///     }
+/// }
+/// assert!(checkpoint.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 // Events are the rule and `CaughtUp` happens once: boxing each event would cost the rule.
 #[allow(clippy::large_enum_variant)]
@@ -282,7 +320,6 @@ impl fmt::Display for Capability {
 /// use oubliette::{store::{Capabilities, Capability}, EventStore, MemoryStore};
 /// let store = MemoryStore::with_capabilities(Capabilities::ALL.without(Capability::Restore));
 /// assert!(!store.capabilities().has(Capability::Restore));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities(u16);

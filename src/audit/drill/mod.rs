@@ -56,6 +56,8 @@ use crate::{layer::Oubliette, runtime, store::EventStore};
 use needles::Needles;
 
 /// What to drill, and what is known of where things belong.
+///
+/// [`DrillReport`] has an example.
 #[derive(Debug, Clone, Default)]
 pub struct DrillOptions {
     /// Files and folders to look into.

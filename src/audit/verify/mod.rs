@@ -34,6 +34,18 @@ use super::{AuditError, Finding, Severity};
 use crate::{event::Timestamp, layer::Oubliette, store::EventStore};
 
 /// How to verify.
+///
+/// ```
+/// use oubliette::{audit::verify::VerifyOptions, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let options = VerifyOptions { repair: true, ..VerifyOptions::default() };
+/// let report = store.verify(options, |_| {}).await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyOptions {
     /// Remove the vault's orphan pages. Nothing else is ever changed.
@@ -51,6 +63,8 @@ impl Default for VerifyOptions {
 }
 
 /// What is told while it goes on.
+///
+/// [`Finding`] has an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum VerifyProgress {

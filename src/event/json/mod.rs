@@ -50,6 +50,12 @@ const OTHER_FORM: &str = "it has another form than the value is written in";
 pub struct Json(Arc<String>);
 
 /// Why a text was refused. It names places, never content.
+///
+/// ```
+/// use oubliette::{event::JsonError, *};
+/// let twice = Json::parse(r#"{"iban":"DE89","iban":"DE90"}"#);
+/// assert!(matches!(twice, Err(JsonError::DuplicateKey { .. })));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {

@@ -44,6 +44,17 @@ use reader::Readers;
 use writer::{Task, Writer};
 
 /// How to open the folder.
+///
+/// ```
+/// use oubliette::{store::sqlite::OpenMode, *};
+/// # let dir = tempfile::tempdir()?;
+/// # let folder = dir.path().join("events");
+/// # SqliteStore::create(&folder)?;
+/// // A report that must not change anything.
+/// let store = SqliteStore::open_with(&folder, OpenMode::ReadOnly)?;
+/// # drop(store);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OpenMode {

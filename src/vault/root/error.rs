@@ -19,6 +19,20 @@ use crate::{TaskError, crypto::RandomError, durable, own::Refused};
 /// - damage: [`Damaged`](Self::Damaged), [`NotASlot`](Self::NotASlot);
 /// - an attack, or the wrong copy: [`UntrustedFile`](Self::UntrustedFile), [`OfAnotherVault`](Self::OfAnotherVault),
 ///   [`Taken`](Self::Taken), [`BehindCounter`](Self::BehindCounter).
+///
+/// ```
+/// use oubliette::{vault::SlotError, *};
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// # drop(Vault::create(&folder, root.as_path())?);
+/// # std::fs::remove_file(&root)?;
+/// let opened = Vault::open(&folder, root.as_path());
+/// match opened {
+///     Err(OpenVaultError::Slot(SlotError::Missing(_))) => println!("is its disk mounted?"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotError {
