@@ -16,6 +16,17 @@ use tokio::{
 };
 
 /// Why a task did not end by itself, whatever it was to do.
+///
+/// ```
+/// use oubliette::{layer::CodecError, *};
+/// # let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// # let stream = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse("{}")?);
+/// // Outside of a Tokio runtime: an error, and no panic.
+/// let sealed = futures::executor::block_on(codec.seal(&stream, moved));
+/// assert!(matches!(sealed, Err(CodecError::Task(TaskError::NoRuntime))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {

@@ -193,7 +193,8 @@ pub struct ErasureRecord {
     pub kept: u64,
     /// How many subjects had something of theirs, which stayed, in the streams of those who were
     /// forgotten.
-    pub foreign: u64,
+    #[serde(rename = "foreign")]
+    pub bystanders: u64,
     /// Whether every tombstone is written. Of an erasure that was replayed the vault cannot tell:
     /// its tombstones are as its first run left them.
     pub done: bool,
@@ -227,7 +228,7 @@ impl ErasureRecord {
             unknown_keys: journal.plan.unknown_key_events() + journal.plan.newer_events(),
             passed_over: journal.plan.passed_over,
             kept: journal.plan.kept.len() as u64,
-            foreign: journal.plan.foreign.len() as u64,
+            bystanders: journal.plan.bystanders.len() as u64,
             ..Self::empty(journal.erasure)
         }
     }
@@ -245,7 +246,7 @@ impl ErasureRecord {
             unknown_keys: 0,
             passed_over: 0,
             kept: 0,
-            foreign: 0,
+            bystanders: 0,
             done: false,
             destroyed: false,
             announced: false,

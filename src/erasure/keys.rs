@@ -63,6 +63,19 @@ pub enum KeyChange {
 
 /// Since when somebody else has which earlier keys. What only these say does not count, whatever date it
 /// bears.
+///
+/// ```
+/// use oubliette::{erasure::{Compromised, KeyChange, change_key}, event::Timestamp, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let vault = Vault::in_memory()?;
+/// // The key that signs was stolen on Monday: another one takes its place.
+/// let compromised = Some(Compromised { since: Timestamp::now(), keys: vec![] });
+/// let rotate = KeyChange::Rotate { successor: None, compromised, without_successor: false };
+/// change_key(&vault, &rotate).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compromised {
     /// Since when, as far as is known.

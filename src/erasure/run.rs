@@ -174,7 +174,7 @@ impl<S: EventStore> Oubliette<S> {
         Ok(records)
     }
 
-    /// The erasure that a reference stands for in a stream, for an auditor: in the store nothing
+    /// The erasure that a reference identifies in a stream, for an auditor: in the store nothing
     /// tells. `None`: it is none of this vault's.
     ///
     /// # Errors

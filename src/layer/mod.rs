@@ -1,13 +1,14 @@
 //! The layer: an event store around an event store.
 //!
-//! Open an [`Oubliette`] over your store, and use it as you used the store. Take a [`Codec`] if your own code writes to
-//! the store: it seals and opens one event at a time.
+//! Open an [`Oubliette`] over your store with [`Oubliette::open`], and use it as you used the store: it seals on append
+//! and opens on read. [`plan`](Oubliette::plan), [`forget`](Oubliette::forget) and [`verify`](Oubliette::verify) are
+//! methods of it.
 //!
-//! Used by services, the command line and tests; `erasure` and `audit` add methods to [`Oubliette`],
-//! which seals on append and opens on read;
-//! [`Codec`] is the same sealing for those who own their store's code path. This room joins
-//! `policy` (what is public, whose the rest is), `vault` (keys, by its `Keeper`, which may be elsewhere) and `crypto` (tokens) over a
-//! `store`; nothing of those rooms knows of it.
+//! If your own code writes to the store, take a [`Codec`]: it seals and opens one event at a time.
+
+// Used by services, the command line and tests; `erasure` and `audit` add methods to `Oubliette`. This room joins
+// `policy` (what is public, whose the rest is), `vault` (keys, by its `Keeper`, which may be elsewhere) and `crypto`
+// (tokens) over a `store`; nothing of those rooms knows of it.
 
 mod append;
 mod codec;

@@ -177,6 +177,8 @@ pub(crate) type Spared = (Generation, KeyId);
 
 /// The state of a key, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
 /// knows no suspended key, and cannot be told that one is compromised.
+///
+/// [`KeyRow`](crate::audit::KeyRow) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

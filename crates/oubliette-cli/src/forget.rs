@@ -178,7 +178,7 @@ fn remainder(erased: &Erased) -> Vec<String> {
             output::count(erased.passed_over, "stream"),
         ));
     }
-    lines.extend(erased.foreign.iter().flatten().map(others));
+    lines.extend(erased.bystanders.iter().flatten().map(others));
     let kept = erased.kept.iter().flatten();
     lines.extend(kept.map(|kept| format!("{} stays: {kept}", kept.subject)));
     lines

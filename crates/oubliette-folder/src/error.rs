@@ -34,7 +34,7 @@ use uuid::Uuid;
 /// - an attack, or the wrong copy: [`VaultOfAnotherStore`](Self::VaultOfAnotherStore),
 ///   [`EventsOfAnother`](Self::EventsOfAnother),
 ///   [`SettingsOfAnotherVault`](Self::SettingsOfAnotherVault), [`PolicyChanged`](Self::PolicyChanged),
-///   [`Foreign`](Self::Foreign), [`ErasuresDoNotOpen`](Self::ErasuresDoNotOpen),
+///   [`UntrustedFile`](Self::UntrustedFile), [`ErasuresDoNotOpen`](Self::ErasuresDoNotOpen),
 ///   [`StatementDoesNotCount`](Self::StatementDoesNotCount),
 ///   [`ErasuresOfCompromisedKey`](Self::ErasuresOfCompromisedKey);
 /// - what its parts say: [`Open`](Self::Open), [`Store`](Self::Store), [`OpenVault`](Self::OpenVault),
@@ -306,7 +306,7 @@ pub enum FolderError {
     Backup(#[from] BackupError),
     /// Something is in the place of a file or folder of ours that is not, or not this user's.
     #[error("{} is not touched: {why}", path.display())]
-    Foreign {
+    UntrustedFile {
         /// What is not touched.
         path: PathBuf,
         /// What it is, and what to do.
@@ -335,7 +335,7 @@ impl FolderError {
     /// Why a file at this path was not opened.
     pub(super) fn refused(path: &Path) -> impl Fn(Refused) -> Self {
         move |refused| match refused {
-            Refused::Foreign { path, why } => Self::Foreign { path, why },
+            Refused::UntrustedFile { path, why } => Self::UntrustedFile { path, why },
             Refused::Io(source) => Self::Io { path: path.to_owned(), source },
         }
     }
@@ -382,7 +382,7 @@ impl FolderError {
             | Self::ErasuresOfCompromisedKey(_)
             | Self::ErasuresOfAnotherVault(_)
             | Self::Contradiction { .. }
-            | Self::Foreign { .. }
+            | Self::UntrustedFile { .. }
             | Self::Io { .. } => false,
         }
     }

@@ -27,6 +27,21 @@ use crate::{
 const GAPS: [u8; 16] = 1_u128.to_be_bytes();
 
 /// An announcement of the vault's that the event store does not have any more.
+///
+/// ```
+/// use oubliette::{erasure::{accept_gaps, gaps}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let vault = Vault::in_memory()?;
+/// for gap in gaps(&vault)? {
+///     println!("announcement {} is missing since {}", gap.event, gap.found);
+/// }
+/// // After you looked into it, and if you go on without them, say so by name.
+/// let accepted = accept_gaps(&vault, "ops on call").await;
+/// assert!(accepted.is_err()); // there is none
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Gap {

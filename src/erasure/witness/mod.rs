@@ -112,6 +112,25 @@ pub struct RefusedStatement {
 }
 
 /// What applying erasures again did.
+///
+/// ```
+/// use oubliette::{erasure::{export, replay}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// # let vault = store.vault().expect("it was opened with one").clone();
+/// // A list that is kept apart from vault and events, and is applied to a vault that was put back.
+/// let list: Vec<_> = export(&vault).collect::<Result<_, _>>()?;
+/// let replayed = replay(&vault, list).await?;
+/// assert!(replayed.erasures.is_empty()); // this vault knew them all
+/// assert_eq!(replayed.known, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Replayed {

@@ -123,11 +123,11 @@ async fn what_is_others_in_a_subjects_own_stream_is_named_and_stays() {
         }
         let plan = bank.plan(&subject(name)).await.unwrap();
         let erased = bank.forget(&subject(name), "ticket 1").await.unwrap();
-        for foreign in [plan.foreign, erased.foreign.unwrap()] {
-            assert_eq!(foreign.len(), 1);
-            let foreign = &foreign[0];
+        for bystanders in [plan.bystanders, erased.bystanders.unwrap()] {
+            assert_eq!(bystanders.len(), 1);
+            let bystander = &bystanders[0];
             assert_eq!(
-                (foreign.stream.as_str(), foreign.subject.as_str(), foreign.keys),
+                (bystander.stream.as_str(), bystander.subject.as_str(), bystander.keys),
                 (name, "user-2", 1)
             );
         }
@@ -346,6 +346,6 @@ async fn who_stays_and_who_keeps_them_is_in_the_answer() {
     assert_eq!(kept.len(), 1);
     assert!(kept[0].by[0].unknown);
     let again = bank.forget(&subject("user-1"), "asked").await.unwrap();
-    assert_eq!((again.already, again.kept, again.foreign), (true, None, None));
+    assert_eq!((again.already, again.kept, again.bystanders), (true, None, None));
     assert_eq!(bank.erasures().unwrap()[0].kept, 1);
 }
