@@ -56,7 +56,7 @@ impl Index {
                 );
             }
             // It was gone before it was seen; or no vault vouches for it, and it says nothing.
-            Content::Shredded(_) | Content::Withheld(_) | Content::Foreign(_) => {}
+            Content::Shredded(_) | Content::Withheld(_) | Content::Unverified(_) => {}
         }
         self.position = Some(event.position);
     }

@@ -27,7 +27,8 @@ use oubliette::{
 };
 use tokio::sync::watch;
 
-/// All events in one list: an event's position is its index.
+/// All events in one list: an event's position is its index. A store that keeps JSON as text reads it back with
+/// `Json::trusted`.
 #[derive(Debug, Clone)]
 struct Shelf {
     events: Arc<Mutex<Vec<RecordedEvent>>>,
@@ -156,15 +157,16 @@ impl EventStore for Shelf {
 
     /// What a store cannot do it does not name here, and refuses with `Unsupported`.
     fn capabilities(&self) -> Capabilities {
-        Capabilities::NONE
-            .with(Capability::AtomicMultiStream)
-            .with(Capability::ReadBackwards)
-            .with(Capability::ReadAll)
-            .with(Capability::Subscribe)
-            .with(Capability::Bytes)
-            .with(Capability::Verbatim)
-            .with(Capability::LongNumbers)
-            .with(Capability::Nul)
+        Capabilities::of(&[
+            Capability::AtomicMultiStream,
+            Capability::ReadBackwards,
+            Capability::ReadAll,
+            Capability::Subscribe,
+            Capability::Bytes,
+            Capability::Verbatim,
+            Capability::LongNumbers,
+            Capability::Nul,
+        ])
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a fuzzer calls: a function for each thing that is read from foreign bytes. `docs/testing.md` says how it is
+//! What a fuzzer calls: a function for each thing that is read from untrusted bytes. `docs/testing.md` says how it is
 //! run. It is compiled for tests, which replay the corpora, and for fuzzing; no program has it.
 //!
 //! Each function takes any bytes, and panics where a property does not hold.

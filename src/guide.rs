@@ -5,7 +5,7 @@
 //!
 //! # In the repository
 //!
-//! The format of all that is stored (`docs/format.md`), the architecture (`docs/architecture.md`), the measurements
+//! The architecture (`docs/architecture.md`), the measurements
 //! (`docs/performance.md`) and the decisions (`docs/decisions/`) are in the repository and in the crate's package.
 
 macro_rules! page {
@@ -20,6 +20,7 @@ page!(policy, "../docs/policy.md");
 page!(command_line, "../docs/command-line.md");
 page!(backups, "../docs/backups.md");
 page!(signing_keys, "../docs/signing-keys.md");
+page!(format, "../docs/format.md");
 page!(how_it_forgets, "../docs/how-it-forgets.md");
 page!(threat_model, "../docs/threat-model.md");
 page!(data_protection, "../docs/data-protection.md");

@@ -30,7 +30,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // `Vault::create` and `Vault::open` take a folder and a root slot; your store comes in place of `MemoryStore`.
+//! // In memory, for trying things out. Below, both are on disk.
 //! let policy = Policy::parse("[[stream]]\nmatch = 'user-{id}'\npublic = ['/country']")?;
 //! let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, policy).await?;
 //!
@@ -62,6 +62,33 @@
 //! # }
 //! ```
 //!
+//! A program keeps its vault on disk: in a folder, and in a *root slot*, a small file that is overwritten at each erasure.
+//! A copy of both together brings everyone back, so keep the slot where no backup of the folder reaches.
+//!
+//! ```
+//! use oubliette::*;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let (events, folder) = (dir.path().join("events"), dir.path().join("vault"));
+//! # let root = dir.path().join("vault.root");
+//! # let policy = Policy::sealed_by_default;
+//! // Once: such as /srv/bank/vault and /var/lib/bank/vault.root.
+//! SqliteStore::create(&events)?;
+//! Vault::create(&folder, root.as_path())?;
+//!
+//! // At each start. Your store comes in place of `SqliteStore`.
+//! let vault = Vault::open(&folder, root.as_path())?;
+//! let store = Oubliette::open(SqliteStore::open(&events)?, vault, policy()).await?;
+//! # drop(store);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`vault::SlotConfig`] adds mirrors, and wraps the root key by a passphrase or a key-management service. With the
+//! features `tpm` and `pkcs11` the slot is in hardware.
+//!
 //! # Where to look
 //!
 //! | to | see |
@@ -75,8 +102,8 @@
 //! | audit | [`Oubliette::inventory`], [`Oubliette::verify`], [`audit`] |
 //! | write a store's adapter | [`EventStore`], [`store`] |
 //!
-//! The [`guide`] goes through these step by step. [`guide::how_it_forgets`] is the argument, for cryptographers;
-//! [`guide::data_protection`] is for the data-protection officer.
+//! The [`guide`] goes through these step by step. For cryptographers, [`guide::how_it_forgets`] is the argument and
+//! [`guide::format`] specifies the bytes. [`guide::data_protection`] is for the data-protection officer.
 //!
 //! | module | what it is for |
 //! | --- | --- |
@@ -97,7 +124,7 @@
 //! - A key seals at most 2³² payloads; another takes over after 2³¹. Fields of one event may belong to up to 1,024 people.
 //! - One process at a time has a vault open. A key takes some hundred bytes; ten million have been tried.
 //! - A permit of the codec lasts five minutes. Forgetting waits for appends in flight no longer than that.
-//! - It needs a Tokio runtime. Outside of one the answer is an error, not a panic.
+//! - It needs a Tokio runtime with timers (`enable_time`). Where there is none the answer is an error, not a panic.
 //!
 //! # Features
 //!

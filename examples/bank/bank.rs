@@ -276,7 +276,7 @@ impl Account {
             Content::Shredded(_) | Content::Withheld(_) => self.dark += 1,
             Content::Tombstone(_) => self.forgotten = true,
             // A tombstone whose signature is not the vault's says nothing.
-            Content::Foreign(_) => {}
+            Content::Unverified(_) => {}
         }
         Ok(self)
     }
@@ -297,7 +297,7 @@ pub(crate) async fn booked(store: &impl EventStore, customer: &Customer) -> Resu
         Content::Shredded(_)
         | Content::Withheld(_)
         | Content::Tombstone(_)
-        | Content::Foreign(_) => sum,
+        | Content::Unverified(_) => sum,
     });
     folded.await?.state
 }

@@ -9,6 +9,8 @@ use crate::event::{
 };
 
 /// How bad a finding is.
+///
+/// [`Finding`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
@@ -31,6 +33,22 @@ impl fmt::Display for Severity {
 }
 
 /// Something that was found. It holds nothing of a payload or a key.
+///
+/// ```
+/// use oubliette::{audit::{Severity, verify::{VerifyOptions, VerifyProgress}}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let tell = |progress| {
+///     if let VerifyProgress::Found(finding) = progress {
+///         println!("{}: {} ({}), {}", finding.severity, finding.kind, finding.what, finding.remedy);
+///     }
+/// };
+/// let report = store.verify(VerifyOptions::default(), tell).await?;
+/// assert_eq!(report.count(Severity::Error), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding<K> {

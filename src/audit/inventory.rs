@@ -79,6 +79,27 @@ pub enum Row {
 }
 
 /// A key, without its secret.
+///
+/// ```
+/// use oubliette::{audit::Row, vault::KeyState, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// // The keys of one person: for the answer to their request of access.
+/// let person = Subject::of(&user);
+/// for row in store.inventory()? {
+///     let Row::Key(key) = row? else { continue };
+///     if key.subject == person || key.owners.contains(&person) {
+///         println!("{}: {:?}, last used on {}", key.stream, key.state, key.last_use);
+///         assert_eq!(key.state, KeyState::Active);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyRow {
@@ -105,8 +126,8 @@ pub struct KeyRow {
     pub deactivation: Option<Timestamp>,
     /// The day of its last use.
     pub last_use: String,
-    /// How many payloads it sealed at most: no more than twice as many as it did. In rows it has the name that they
-    /// always had.
+    /// How many payloads it sealed at most: no more than twice as many as it did, or three more. In rows it has the
+    /// name that they always had.
     #[serde(rename = "sealed_about")]
     pub sealed_at_most: u64,
     /// The subjects that its own depends on.
@@ -121,6 +142,24 @@ pub struct KeyRow {
 }
 
 /// What remains of a forgotten subject.
+///
+/// ```
+/// use oubliette::{audit::Row, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// for row in store.inventory()? {
+///     let Row::Forgotten(row) = row? else { continue };
+///     println!("{} forgotten by {}", row.pseudonym, row.erasures[0].erasure);
+///     assert!(row.closed); // until `reopen`
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ForgottenRow {
@@ -164,6 +203,8 @@ pub struct Unsealed {
 }
 
 /// The inventory in numbers.
+///
+/// [`Row`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Totals {

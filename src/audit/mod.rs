@@ -4,8 +4,8 @@
 //! and events are whole and agree. `Oubliette::drill` (feature `drill`) checks whether anyone forgotten can still be read
 //! from files. No report holds key material. Nothing is changed, except that `verify` removes orphan pages of the vault if
 //! it is told to.
-//!
-//! It runs where the vault is, and calls it directly: it looks at pages.
+
+// It runs where the vault is, and calls it directly: it looks at pages.
 
 mod compare;
 #[cfg(feature = "drill")]

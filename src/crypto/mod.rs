@@ -1,8 +1,12 @@
 //! Sealing and opening: data keys, tokens, and what a token is bound to.
 //!
-//! Used by `vault`, which keeps the keys, and by `layer`, which turns events into tokens and
-//! back. This room knows of events, but of no store, vault or policy. The format is specified in
-//! `docs/format.md`.
+//! There is nothing to call here. [`Oubliette`](crate::Oubliette) seals and opens events; [`Codec`](crate::Codec) does it
+//! for one event at a time. [`RandomError`] is the error of both where the system has no random bytes.
+//! [`guide::format`](crate::guide::format) specifies the bytes, and
+//! [`guide::how_it_forgets`](crate::guide::how_it_forgets) is the argument.
+
+// Used by `vault`, which keeps the keys, and by `layer`, which turns events into tokens and
+// back. This room knows of events, but of no store, vault or policy.
 
 mod aead;
 pub(crate) mod base64url;

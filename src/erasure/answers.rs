@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ErasureError, ErasureRecord, Foreign, Kept, NotReached, journal::Journal};
+use super::{Bystander, ErasureError, ErasureRecord, Kept, NotReached, journal::Journal};
 use crate::{
     event::{ErasureId, Generation, Subject, Timestamp},
     vault::{Backup, Vault, VaultError},
@@ -93,7 +93,8 @@ pub struct Erased {
     /// What stays of others in the own streams of those who are forgotten, as far as these were
     /// looked into. `None` where it had been done already: of that no more is known than its record counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub foreign: Option<Vec<Foreign>>,
+    #[serde(rename = "foreign")]
+    pub bystanders: Option<Vec<Bystander>>,
     /// Dependents that stay, and who keeps them. `None` where it had been done already, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<Kept>>,
@@ -143,6 +144,25 @@ pub struct Reopened {
 }
 
 /// How far an erasure has come, for a progress bar.
+///
+/// ```
+/// use oubliette::{erasure::{ForgetOptions, Progress}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let progress = |progress| match progress {
+///     Progress::Destroyed { tombstones } => println!("forgotten; {tombstones} tombstones to write"),
+///     Progress::Tombstones(written) => println!("{written} written"),
+///     _ => {}
+/// };
+/// let options = ForgetOptions::default();
+/// store.forget_with(&Subject::of(&user), "request 2026-117", options, progress).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -176,7 +196,7 @@ impl Erased {
             unvouched: plan.unvouched.iter().map(|untouched| untouched.events).sum(),
             newer: plan.newer_events(),
             passed_over: plan.passed_over,
-            foreign: Some(plan.foreign.clone()),
+            bystanders: Some(plan.bystanders.clone()),
             kept: Some(plan.kept.clone()),
             not_reached: plan.not_reached.clone(),
             owners_unknown: plan.owners_unknown,
@@ -207,7 +227,7 @@ impl Erased {
             unvouched: 0,
             newer: 0,
             passed_over: count(|record| record.passed_over),
-            foreign: None,
+            bystanders: None,
             kept: None,
             not_reached: vec![],
             owners_unknown: false,

@@ -1,14 +1,16 @@
 //! Forgetting: from plan to tombstones.
 //!
 //! To forget a person, call [`Oubliette::plan`](crate::Oubliette::plan), which changes nothing, and then
-//! [`Oubliette::forget`](crate::Oubliette::forget). The guide has a [chapter](crate::guide#forget) on it. The functions
-//! below are for operators: lists of erasures, signing keys, and what opening a layer may ask.
+//! [`Oubliette::forget`](crate::Oubliette::forget), which returns [`Erased`].
+//! [`Oubliette::reopen`](crate::Oubliette::reopen) admits a forgotten person again, and
+//! [`Oubliette::resume`](crate::Oubliette::resume) completes what was cut off. The guide has a
+//! [chapter](crate::guide#forget) on it.
 //!
-//! Called through methods of [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
-//! Before there is a layer, the data folder calls [`replay`], [`believe`], [`pass_over`] and [`check_name`], the
-//! command line [`export`], [`gaps`] and [`check_reason`]. Opening a layer calls [`accept_gaps`]. `audit` reads records and announcements.
-//! An erasure runs where the vault is, and calls it directly: it signs, writes memos and destroys keys, which is given to no
-//! other process. The order of the steps is what makes it safe:
+//! The functions below are for operators: [`export`] and [`replay`] write and apply lists of erasures, [`change_key`]
+//! changes the signing key, and [`gaps`], [`accept_gaps`], [`believe`] and [`pass_over`] answer what opening a layer may
+//! ask.
+//!
+//! # What `forget` does, in order
 //!
 //! 1. **Look** into the streams concerned for events that were never sealed, which forgetting does not
 //!    reach. Where there are some, it is refused, unless the caller allows it.
@@ -24,8 +26,13 @@
 //!    journal and the stream, so that repeating this step changes nothing and no one can foresee them.
 //! 7. **Close the books**: the journal, which holds names, is removed; a record without names
 //!    stays.
-//!
-//! `docs/architecture.md` shows the same steps with the same numbers.
+
+// The order of the steps is what makes it safe; `docs/architecture.md` shows the same steps with the same numbers.
+//
+// Called through methods of `Oubliette`: `plan`, `forget`, `reopen`, `resume`. Before there is a layer, the data folder
+// calls `replay`, `believe`, `pass_over` and `check_name`, the command line `export`, `gaps` and `check_reason`. Opening a
+// layer calls `accept_gaps`. `audit` reads records and announcements. An erasure runs where the vault is, and calls it
+// directly: it signs, writes memos and destroys keys, which is given to no other process.
 
 mod announce;
 mod answers;
@@ -50,11 +57,14 @@ pub(crate) use announce::{Uncounted, open, opens};
 #[cfg(feature = "backup")]
 pub use announce::{Unsuitable, unsuitable};
 pub use answers::{Erased, ForgetOptions, Progress, Reopened};
-pub use error::ErasureError;
+pub use error::{
+    BadMemo, ErasureError, ErasureRefusal, KeyChangeError, OperatorError, PendingError,
+    UnclearError,
+};
 pub use journal::ErasureRecord;
-pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
+pub use keys::{Compromised, KeyChange, change_key};
 pub use plan::{
-    AffectedStream, AffectedSubject, Foreign, Kept, KeptBy, NotReached, Plan, Untouched,
+    AffectedStream, AffectedSubject, Bystander, Kept, KeptBy, NotReached, Plan, Untouched,
 };
 pub use reason::{UnfitReason, check_reason};
 pub use witness::{

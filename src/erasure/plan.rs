@@ -81,7 +81,8 @@ pub struct Plan {
     /// How many streams were not looked into for such events: their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten.
-    pub foreign: Vec<Foreign>,
+    #[serde(rename = "foreign")]
+    pub bystanders: Vec<Bystander>,
     /// Dependents that it may have to reach, and does not: it is not known whose they are.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know: some were stored before the
@@ -100,6 +101,8 @@ pub struct Plan {
 }
 
 /// A subject whose keys die.
+///
+/// [`Plan`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AffectedSubject {
@@ -121,6 +124,8 @@ pub struct AffectedSubject {
 }
 
 /// A stream that loses events.
+///
+/// [`Plan`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AffectedStream {
@@ -140,6 +145,34 @@ pub struct AffectedStream {
 }
 
 /// A dependent that stays.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let policy = Policy::parse(
+/// #     r#"
+/// #     [[stream]]
+/// #     match  = "account-{id}"
+/// #     public = ["/owner"]
+/// #     owner  = [{ event = "AccountOpened", add = "{/owner}" }]
+/// #     "#,
+/// # )?;
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, policy).await?;
+/// # let account = StreamName::new("account-7")?;
+/// # for owner in ["user-456", "user-789"] {
+/// #     let opened = Json::parse(&format!(r#"{{"owner":"{owner}","iban":"DE89"}}"#))?;
+/// #     let opened = NewEvent::new(EventType::new("AccountOpened")?, opened);
+/// #     store.append_to(&account, ExpectedRevision::Any, vec![opened]).await?;
+/// # }
+/// // `account-7` belongs to `user-456` and `user-789`: it goes with the last of them.
+/// let plan = store.plan(&Subject::new("user-456")?).await?;
+/// let kept = &plan.kept[0];
+/// assert_eq!(kept.subject.as_str(), "account-7");
+/// assert_eq!(kept.by[0].subject.as_str(), "user-789");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Kept {
@@ -160,6 +193,8 @@ impl Kept {
 }
 
 /// An owner who is not forgotten, and so keeps what they own.
+///
+/// [`Kept`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct KeptBy {
@@ -171,6 +206,8 @@ pub struct KeptBy {
 }
 
 /// Events of a stream that forgetting does not touch.
+///
+/// [`Plan`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Untouched {
@@ -180,11 +217,25 @@ pub struct Untouched {
     pub events: u64,
 }
 
-/// Something of somebody else in the own stream of a subject who is forgotten. It is theirs, and
-/// stays.
+/// Another subject with keys in the own stream of a subject who is forgotten. Their data stays.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// for bystander in store.plan(&Subject::of(&user)).await?.bystanders {
+///     println!("{} stays in {}", bystander.subject, bystander.stream);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Foreign {
+pub struct Bystander {
     /// The own stream of a subject who is forgotten.
     pub stream: StreamName,
     /// The subject whose events stay in it.
@@ -196,6 +247,8 @@ pub struct Foreign {
 /// A dependent with an owner claim of which it is not known whether its event was stored, or said so
 /// when the owner was forgotten already. What it may own stays; once the claim is settled, forget it
 /// by name where it should have gone.
+///
+/// [`Plan`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NotReached {
@@ -266,7 +319,7 @@ impl Plan {
             unvouched: vec![],
             newer: vec![],
             passed_over: 0,
-            foreign: vec![],
+            bystanders: vec![],
             not_reached: vec![],
             owners_unknown: false,
             mirrors: vec![],
@@ -320,7 +373,7 @@ impl Plan {
         self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);
         (self.unvouched, self.newer) = (earlier.unvouched, earlier.newer);
-        self.foreign = earlier.foreign;
+        self.bystanders = earlier.bystanders;
     }
 
     /// Counts the streams that came to light since there were so many: they were not looked into.

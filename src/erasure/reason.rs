@@ -8,6 +8,14 @@ use crate::{
 };
 
 /// Why a reason is refused. It is not repeated.
+///
+/// ```
+/// use oubliette::{erasure::{UnfitReason, check_reason}, *};
+/// let subject = Subject::new("user-456")?;
+/// assert!(check_reason("request 2026-117", &subject).is_ok());
+/// assert!(matches!(check_reason("e-mail of a@example.org", &subject), Err(UnfitReason::Personal(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnfitReason {

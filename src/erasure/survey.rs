@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Foreign, Plan, Untouched};
+use super::{Bystander, Plan, Untouched};
 use crate::{
     crypto::Token,
     event::{Json, KeyId, Payload, RecordedEvent, StreamName, Subject, Tombstone},
@@ -53,7 +53,7 @@ pub(super) async fn survey<S: EventStore>(
         plan.unknown_keys.extend((found.unknown > 0).then(|| untouched(found.unknown)));
         plan.unvouched.extend((found.unvouched > 0).then(|| untouched(found.unvouched)));
         plan.newer.extend((found.newer() > 0).then(|| untouched(found.newer())));
-        plan.foreign.extend(found.foreign.into_iter().map(|(subject, keys)| Foreign {
+        plan.bystanders.extend(found.bystanders.into_iter().map(|(subject, keys)| Bystander {
             stream: stream.clone(),
             subject,
             keys,
@@ -85,7 +85,7 @@ struct Found {
     /// The keys in use.
     keys: HashSet<KeyId>,
     /// How many of them are other people's.
-    foreign: BTreeMap<Subject, u64>,
+    bystanders: BTreeMap<Subject, u64>,
 }
 
 impl Found {
@@ -152,7 +152,7 @@ impl<S: EventStore> Survey<'_, S> {
             if let Ok(KeyLookup::Live { subject, .. }) = self.vault.opening_key(id)
                 && !self.losses.contains(&subject)
             {
-                *found.foreign.entry(subject).or_default() += 1;
+                *found.bystanders.entry(subject).or_default() += 1;
             }
         }
         Ok(found)

@@ -10,12 +10,29 @@ use super::{
 };
 
 /// A part of an event whose key is destroyed. Its form in rows and in stored events is the same.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// let events = store.events(&user, ReadOptions::default()).await?;
+/// let part = &events[0].shredded[0];
+/// assert_eq!(part.fields, ["*"]); // the whole payload
+/// println!("gone since {}, with the keys {:?}", part.day, part.keys);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shredded {
     /// The vault that destroyed it.
     pub origin: VaultId,
-    /// Stands for the erasure that destroyed it, as in the tombstone of the stream that it was
+    /// Identifies the erasure that destroyed it, as in the tombstone of the stream that it was
     /// sealed in.
     #[serde(rename = "ref")]
     pub reference: ErasureRef,
@@ -33,6 +50,24 @@ pub struct Shredded {
 }
 
 /// A part of an event that this reader may not open now, and might open another time.
+///
+/// ```
+/// use oubliette::{event::WithheldReason, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let events = MemoryStore::new();
+/// # let store = Oubliette::open(events.clone(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// // A copy of the events for a test system, which has no vault.
+/// let copy = Oubliette::without_vault(events, Policy::sealed_by_default());
+/// let event = copy.last(&user).await?.expect("there is one");
+/// assert_eq!(event.withheld[0].why, WithheldReason::NoVault);
+/// assert!(matches!(event.content(), Content::Withheld(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Withheld {
@@ -43,6 +78,8 @@ pub struct Withheld {
 }
 
 /// Why a part is withheld.
+///
+/// [`Withheld`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WithheldReason {

@@ -1,8 +1,13 @@
-//! What an event *is*: names, numbers, payloads, and what a reader gets back.
+//! What an event is: names, numbers, payloads, and what a reader gets back.
 //!
-//! Every other room may use this one; this one uses none of them. The types here are parsed
-//! once, at the edge: a [`StreamName`] is always valid, and a
-//! [`Json`] holds well-formed JSON without duplicate keys.
+//! A program makes a [`NewEvent`] of an [`EventType`] and a [`Json`], and appends it to a [`StreamName`]. It reads
+//! [`RecordedEvent`]s, and asks each for its [`Content`]: clear, partly readable, shredded, withheld, a tombstone, or an
+//! unverified one.
+//!
+//! Each type is checked when it is made. A [`StreamName`] is always valid, and a [`Json`] holds well-formed JSON without
+//! duplicate keys.
+
+// Every other room may use this one; this one uses none of them.
 
 mod announced;
 mod announcement;

@@ -13,6 +13,12 @@ use super::characters::{Odd, UNICODE_VERSION, normalized, oddity};
 pub const MAX_NAME_BYTES: usize = 255;
 
 /// Why a name was refused.
+///
+/// ```
+/// use oubliette::{event::NameError, *};
+/// assert!(matches!(StreamName::new(""), Err(NameError::Empty { .. })));
+/// assert!(StreamName::new("x".repeat(300)).is_err());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {

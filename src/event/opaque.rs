@@ -78,7 +78,7 @@ impl KeyId {
 }
 
 opaque! {
-    /// What stands for an erasure in one stream: in each stream another, so that two streams do not
+    /// Identifies an erasure in one stream: in each stream it is another one, so that two streams do not
     /// show that one erasure was in both. Only the vault can tell which erasure it is.
     pub ErasureRef, 16
 }

@@ -3,6 +3,22 @@
 use super::Subject;
 
 /// A change of the owners of a stream.
+///
+/// ```
+/// use oubliette::{event::OwnerChange, *};
+/// let policy = Policy::parse(
+///     r#"
+///     [[stream]]
+///     match = "account-{id}"
+///     owner = [{ event = "AccountOpened", add = "{/owner}" }]
+///     "#,
+/// )?;
+/// let opened = Json::parse(r#"{"owner":"user-456"}"#)?;
+/// let opened = NewEvent::new(EventType::new("AccountOpened")?, opened);
+/// let explained = policy.explain(&StreamName::new("account-7")?, &opened)?;
+/// assert_eq!(explained.owners, [OwnerChange::Add(Subject::new("user-456")?)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

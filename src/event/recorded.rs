@@ -210,7 +210,7 @@ pub struct RecordedEvent {
 ///         Content::Shredded(_) => "gone".into(),
 ///         Content::Withheld(_) => "not for this reader".into(),
 ///         Content::Tombstone(tombstone) => format!("forgotten on {}", tombstone.day),
-///         Content::Foreign(_) => "says it is a tombstone, and is not".into(),
+///         Content::Unverified(_) => "says it is a tombstone, and does not verify".into(),
 ///     }
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -234,9 +234,9 @@ pub enum Content<'a> {
     Withheld(&'a [Withheld]),
     /// A tombstone that the vault vouches for: in this stream a subject is forgotten.
     Tombstone(&'a Tombstone),
-    /// An event of the tombstone's type for which no vault vouches here: forged, changed, of another
+    /// An event of the tombstone's type that this reader cannot verify: forged, changed, of another
     /// vault, or read without a vault. It does not mean that anyone is forgotten.
-    Foreign(&'a Payload),
+    Unverified(&'a Payload),
 }
 
 impl RecordedEvent {
@@ -295,7 +295,7 @@ impl RecordedEvent {
             };
         };
         if self.is_tombstone() {
-            return Content::Foreign(data);
+            return Content::Unverified(data);
         }
         if self.shredded.is_empty() && self.withheld.is_empty() {
             Content::Clear(data)

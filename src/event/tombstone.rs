@@ -39,7 +39,7 @@ pub const SUBJECT_FORGOTTEN: &str = "SubjectForgotten";
 pub struct Tombstone {
     /// What it says of the subject.
     pub state: State,
-    /// Stands for the erasure in this stream; in each stream another.
+    /// Identifies the erasure in this stream; in each stream it is another one.
     #[serde(rename = "ref")]
     pub reference: ErasureRef,
     /// The day in UTC on which the erasure was decided.

@@ -16,6 +16,25 @@ use crate::{
 ///   [`Invalid`](Self::Invalid), [`NoVault`](Self::NoVault);
 /// - the machine's: [`Vault`](Self::Vault), [`Sealing`](Self::Sealing), [`Task`](Self::Task);
 /// - damage or an attack: [`Unreadable`](Self::Unreadable).
+///
+/// ```
+/// use oubliette::{layer::CodecError, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let codec = Codec::without_vault(Policy::sealed_by_default());
+/// # let stream = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse("{}")?);
+/// let refused = match codec.seal(&stream, moved).await {
+///     Ok(sealed) => panic!("{sealed:?}"),
+///     Err(CodecError::Forgotten { .. }) => "they asked to be forgotten",
+///     Err(error) if error.is_temporary() => "try again",
+///     Err(CodecError::NoVault) => "this process only reads",
+///     Err(error) => return Err(error.into()),
+/// };
+/// assert_eq!(refused, "this process only reads");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {

@@ -16,6 +16,8 @@ use crate::{
 
 /// Which event a payload belongs to. A sealed payload opens only as the event that it was
 /// sealed for.
+///
+/// [`Codec`](super::Codec) has an example.
 #[derive(Debug, Clone, Copy)]
 pub struct EventRef<'a> {
     /// The logical stream of the event.

@@ -87,6 +87,22 @@ pub struct Rotated {
 }
 
 /// What a rotation of all that is old did.
+///
+/// ```
+/// use oubliette::{event::Timestamp, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// // No key older than a year seals any more.
+/// let year = Timestamp::from_micros(Timestamp::now().as_micros() - 365 * 86_400_000_000);
+/// let swept = store.rotate_older_than(year, |_| {}).await?;
+/// assert_eq!((swept.keys, swept.rotated), (1, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Swept {

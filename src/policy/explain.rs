@@ -4,6 +4,8 @@ use super::{Policy, PolicyRefusal, cut::EventFacts};
 use crate::event::{Json, Layout, NewEvent, OwnerChange, Payload, StreamName, Subject};
 
 /// What a policy makes of one event: see [`Policy::explain`].
+///
+/// [`Policy::explain`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -23,6 +25,8 @@ pub struct Explanation {
 }
 
 /// What of an event is sealed for one subject, and goes when they are forgotten.
+///
+/// [`Policy::explain`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SealedFor {

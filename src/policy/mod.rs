@@ -1,13 +1,15 @@
 //! The policy: what is public, whose the rest is, and who depends on whom.
 //!
-//! It is an allow-list. What no rule calls public is sealed, so that a field added next month, a
-//! new event type or a renamed one is sealed by default; without any rule everything in a stream
-//! is personal and the stream is its own subject. [`Policy::parse`] reads one; the [reference](crate::guide::policy)
-//! describes the language.
+//! [`Policy::parse`] reads a policy, [`Policy::load`] a file of one; [`Oubliette::open`](crate::Oubliette::open) takes it.
+//! It is an allow-list. What no rule calls public is sealed: a field that is added next month, a new event type, a renamed
+//! one. Without any rule everything in a stream is personal, and the stream is its own subject.
 //!
-//! The layer asks it on every append (`Policy::cut`); reading never does, because a sealed
-//! event says itself what its tokens fill. This room knows of [`crate::event`] and of nothing
-//! else: no store, no key.
+//! [`Policy::explain`] shows what becomes of an event, and [`PolicySample`] what a policy does to many.
+//! [The reference](crate::guide::policy) describes the language.
+
+// The layer asks it on every append (`Policy::cut`); reading never does, because a sealed
+// event says itself what its tokens fill. This room knows of `crate::event` and of nothing
+// else: no store, no key.
 
 mod check;
 mod compile;

@@ -10,6 +10,8 @@ use super::{
 use crate::event::{Json, NewEvent, Payload, StreamName, Tree};
 
 /// Looks at events, and says which words of a policy fitted none of them: see [`Policy::sample`].
+///
+/// [`Policy::sample`] has an example.
 #[derive(Debug)]
 pub struct PolicySample {
     policy: Policy,
@@ -21,6 +23,8 @@ pub struct PolicySample {
 }
 
 /// A word of a policy that fitted no event of a sample.
+///
+/// [`Policy::sample`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FitsNothing {

@@ -164,6 +164,8 @@ fn check_size(id: EventId, what: &str, bytes: usize) -> Result<(), StoreError> {
 }
 
 /// Where a store found an event id: what [`answer_retry`] and [`plan_restore`] ask an adapter.
+///
+/// `examples/wrap_your_store.rs` makes one.
 #[derive(Debug, Clone, Copy)]
 pub struct Known {
     /// Whether it is in the stream that was asked for.

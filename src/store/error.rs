@@ -14,11 +14,31 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 /// Why a store did not do what it was asked. No message holds anything of a payload.
 ///
 /// Whose fault it is:
-/// - the caller's: [`Conflict`](Self::Conflict), which is nobody's, [`IdInUse`](Self::IdInUse),
+/// - the caller's: [`Conflict`](Self::Conflict), which is no mistake, [`IdInUse`](Self::IdInUse),
 ///   [`OtherContent`](Self::OtherContent), [`Invalid`](Self::Invalid), [`ForeignPosition`](Self::ForeignPosition),
 ///   [`Unsupported`](Self::Unsupported), [`Forgotten`](Self::Forgotten), [`Refused`](Self::Refused);
 /// - the machine's: [`Vault`](Self::Vault), [`Backend`](Self::Backend), [`Task`](Self::Task);
 /// - damage: [`Damaged`](Self::Damaged); damage or an attack: [`Unreadable`](Self::Unreadable).
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let account = StreamName::new("account-7")?;
+/// # let event = NewEvent::new(EventType::new("Paid")?, Json::parse("{}")?);
+/// let paid = store.append_to(&account, ExpectedRevision::StreamExists, vec![event]).await;
+/// let answer = match paid {
+///     Ok(_) => "done",
+///     Err(StoreError::Conflict { .. }) => "read again, and decide again",
+///     Err(StoreError::Forgotten { .. }) => "they asked to be forgotten",
+///     Err(error) if error.is_temporary() => "try again, with the same event ids",
+///     Err(error) => return Err(error.into()),
+/// };
+/// assert_eq!(answer, "read again, and decide again");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -62,7 +82,7 @@ pub enum StoreError {
     #[error("invalid request: {0}")]
     Invalid(String),
 
-    /// A position is none of this store's: it has another length than they have.
+    /// The position is of another store: it has another length than this store's positions.
     #[error("position {0} is none of this store's; take positions from what this store returned")]
     ForeignPosition(Position),
 
@@ -151,6 +171,19 @@ impl From<Option<Revision>> for Current {
 }
 
 /// Why the layer refuses an append.
+///
+/// ```
+/// use oubliette::{store::Refusal, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let reader = Oubliette::without_vault(MemoryStore::new(), Policy::sealed_by_default());
+/// # let user = StreamName::new("user-456")?;
+/// # let event = NewEvent::new(EventType::new("UserMoved")?, Json::parse("{}")?);
+/// let refused = reader.append_to(&user, ExpectedRevision::Any, vec![event]).await;
+/// assert!(matches!(refused, Err(StoreError::Refused { refusal: Refusal::NoVault, .. })));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -181,6 +214,24 @@ impl fmt::Display for Refusal {
 
 /// What is wrong with an event that cannot be opened. Each is an alarm, and none means that
 /// somebody was forgotten.
+///
+/// ```
+/// use oubliette::{store::Unreadable, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # let policy = Policy::sealed_by_default;
+/// let right = Oubliette::open(store.clone(), Vault::in_memory()?, policy()).await?;
+/// right.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// // The wrong vault was opened: an alarm, and not an erasure.
+/// let wrong = Oubliette::open(store, Vault::in_memory()?, policy()).await?;
+/// let read = wrong.events(&user, ReadOptions::default()).await;
+/// assert!(matches!(read, Err(StoreError::Unreadable { unreadable: Unreadable::OtherVault, .. })));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unreadable {

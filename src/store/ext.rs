@@ -1,6 +1,7 @@
-//! Conveniences that every store has, because they need only the trait.
+//! What every store can do, because it needs only the trait.
 
-use async_trait::async_trait;
+use std::future::Future;
+
 use futures::{StreamExt, TryStreamExt};
 
 use super::{Append, Appended, Direction, EventStore, ExpectedRevision, ReadOptions, StoreError};
@@ -37,22 +38,52 @@ impl<T> Folded<T> {
     }
 }
 
-/// What can be done with every store. Implemented for all of them; not to be implemented.
-#[async_trait]
+/// Methods that every store has. Implemented for all of them; not to be implemented.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// let account = StreamName::new("account-7")?;
+/// let paid = |amount| Json::parse(&format!(r#"{{"amount":{amount}}}"#));
+/// for amount in [5, 7] {
+///     let event = NewEvent::new(EventType::new("Paid")?, paid(amount)?);
+///     store.append_to(&account, ExpectedRevision::Any, vec![event]).await?;
+/// }
+/// let all = store.events(&account, ReadOptions::default()).await?;
+/// let last = store.last(&account).await?;
+/// assert_eq!(all.last(), last.as_ref());
+/// // The state of an aggregate, and what an append that is decided on it expects.
+/// let sum = store
+///     .fold(&account, 0, |sum, _, content| match content {
+///         Content::Clear(Payload::Json(json)) => {
+///             let paid: serde_json::Value = json.to().unwrap_or_default();
+///             sum + paid["amount"].as_u64().unwrap_or(0)
+///         }
+///         _ => sum, // shredded, withheld, a tombstone: decide what each means to you
+///     })
+///     .await?;
+/// assert_eq!(sum.state, 12);
+/// # Ok(())
+/// # }
+/// ```
+// Futures are written out, and not `async fn`, so that callers know that they are `Send`, and so that rustdoc shows
+// no lifetimes of `async_trait`. Nothing here is called through `dyn EventStoreExt`: a `dyn EventStore` has the methods.
 pub trait EventStoreExt: EventStore {
     /// Folds a stream into a state: the way in which an aggregate is loaded.
     ///
     /// The handler gets every event, and in its [`Content`] must answer all that can have become
-    /// of it: clear, partly readable, shredded, withheld, a tombstone.
+    /// of it: clear, partly readable, shredded, withheld, a tombstone, an unverified one.
     ///
     /// # Errors
     /// The first error of the read.
-    async fn fold<T, F>(
+    fn fold<T, F>(
         &self,
         stream: &StreamName,
         init: T,
         handler: F,
-    ) -> Result<Folded<T>, StoreError>
+    ) -> impl Future<Output = Result<Folded<T>, StoreError>> + Send
     where
         T: Send,
         F: FnMut(T, &RecordedEvent, Content<'_>) -> T + Send;
@@ -61,31 +92,33 @@ pub trait EventStoreExt: EventStore {
     ///
     /// # Errors
     /// As [`EventStore::append`].
-    async fn append_to(
+    fn append_to(
         &self,
         stream: &StreamName,
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, StoreError>;
+    ) -> impl Future<Output = Result<Appended, StoreError>> + Send;
 
-    /// All events of a stream, or as many as the options say, in memory.
+    /// Returns all events of a stream, or as many as the options say.
     ///
     /// # Errors
     /// The first error of the read.
-    async fn events(
+    fn events(
         &self,
         stream: &StreamName,
         options: ReadOptions,
-    ) -> Result<Vec<RecordedEvent>, StoreError>;
+    ) -> impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send;
 
-    /// The last event of a stream.
+    /// Returns the last event of a stream; `None` where the stream has no events.
     ///
     /// # Errors
     /// The error of the read.
-    async fn last(&self, stream: &StreamName) -> Result<Option<RecordedEvent>, StoreError>;
+    fn last(
+        &self,
+        stream: &StreamName,
+    ) -> impl Future<Output = Result<Option<RecordedEvent>, StoreError>> + Send;
 }
 
-#[async_trait]
 impl<S: EventStore + ?Sized> EventStoreExt for S {
     async fn fold<T, F>(
         &self,

@@ -1,13 +1,20 @@
 //! The event store: one small trait, the stores that keep its contract, and the suite that
 //! checks it.
 //!
-//! [`EventStoreExt`] has what most programs call: `append_to`, `events`, `fold`. To put a database of your own behind
-//! [`EventStore`], implement its six methods, call [`check_appends`] first, answer retries with [`answer_retry`], and run the suite
-//! (feature `conformance`).
+//! [`EventStoreExt`] has what most programs call: `append_to`, `events`, `fold`. [`EventStore`] has the rest: several
+//! streams at once, all streams, subscriptions. [`SqliteStore`] is the embedded store (feature `sqlite`), [`MemoryStore`]
+//! is for tests.
 //!
-//! The layer wraps any [`EventStore`] and is one. Nothing in this room knows of keys, policies
-//! or forgetting: a store keeps what it is given. The adapters here live in a module each; one for another database
-//! is a crate, and proves itself with the conformance suite.
+//! # A store of your own
+//!
+//! To put a database of your own behind [`EventStore`], implement its six methods. Name what it can do with
+//! [`Capabilities::of`]. Call [`check_appends`] first, and answer retries with [`answer_retry`]. Read back the JSON that
+//! you stored as text with [`Json::trusted`](crate::event::Json::trusted). Then run the suite (feature `conformance`).
+//! `examples/wrap_your_store.rs` does all this.
+
+// The layer wraps any `EventStore` and is one. Nothing in this room knows of keys, policies
+// or forgetting: a store keeps what it is given. The adapters here live in a module each; one for another database
+// is a crate, and proves itself with the conformance suite.
 
 mod check;
 mod error;
@@ -81,7 +88,10 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// - `payloads_come_back_as_they_went_in`: data and metadata byte for byte, JSON and bytes;
 ///   metadata `{}` may come back as none. Without [`Capability::Verbatim`] JSON comes back as the
 ///   same value; what comes back as another for want of a capability is refused by that. (`json`,
-///   `text` and `bytea` columns are `Verbatim`, `jsonb` is not, and has no `Nul`.)
+///   `text` and `bytea` columns are `Verbatim`, `jsonb` is not, and has no `Nul`.) A store whose limit is below
+///   [`MAX_STORED_BYTES`](crate::event::MAX_STORED_BYTES) refuses what is over its own with [`StoreError::Invalid`].
+/// - `recorded_is_when_it_was_written`: [`RecordedEvent::recorded`] is when the event was written, by the store's
+///   clock, and the same however often and by whatever way the event is read.
 /// - `read_is_in_order`: forwards by growing revision, backwards by falling, from the revision
 ///   named (inclusive), at most as many as the limit says. An unknown stream is an empty one.
 /// - `read_all_is_in_order`: likewise by position over all streams, from behind the position named
@@ -89,7 +99,8 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// - `read_all_skips_nothing_in_flight`: once a position was seen, no lower one appears later.
 /// - `foreign_positions_are_refused`: a position of another length than the store's, in `read_all`
 ///   and `subscribe`: [`StoreError::ForeignPosition`].
-/// - `streams_are_apart`: names that differ in a letter, a case or a prefix are two streams.
+/// - `streams_are_apart`: names that differ in a letter, a case or a prefix are two streams: also beyond ASCII, and
+///   at the end of a long name.
 ///
 /// Subscribe:
 /// - `subscription_catches_up_then_goes_live`: the events after the position named, then
@@ -117,10 +128,38 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// No method has a default body: a default would silently bypass what the inner store overrides.
 /// `Arc<S>`, `Box<S>` and `Arc<dyn EventStore>` are stores.
 ///
+/// # Implementing it
+///
+/// Put `#[async_trait]` above your `impl`, and write `async fn append(&self, …)`. Below, rustdoc shows what the attribute
+/// makes of that: `'async_trait` and `Pin<Box<dyn Future…>>` are not to be written.
+///
 /// # Cancellation
 ///
 /// `append` and `restore` may be dropped at any await; whether the events were written is then
 /// unknown, and a retry with the same ids tells. Streams may be dropped at any time.
+///
+/// ```
+/// use std::sync::Arc;
+/// use futures::StreamExt;
+/// use oubliette::{store::{Append, Capability}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let account = StreamName::new("account-7")?;
+/// # let event = NewEvent::new(EventType::new("Paid")?, Json::parse("{}")?);
+/// // `EventStoreExt` has shorter forms of these for one stream.
+/// let append = Append::new(account.clone(), ExpectedRevision::NoStream, vec![event]);
+/// let appended = store.append(vec![append]).await?;
+/// let mut events = store.read(&account, ReadOptions::default());
+/// while let Some(event) = events.next().await.transpose()? {
+///     assert_eq!(event.position, appended[0].position);
+/// }
+/// // The same store for everybody, with or without a layer around it.
+/// let shared: Arc<dyn EventStore> = Arc::new(store);
+/// assert!(shared.capabilities().has(Capability::Subscribe));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// Appends to one or more streams, all or nothing.

@@ -95,6 +95,22 @@ impl fmt::Display for ExpectedRevision {
 }
 
 /// Where an append left its stream.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let account = StreamName::new("account-7")?;
+/// let event = NewEvent::new(EventType::new("Paid")?, Json::parse("{}")?);
+/// let first = store.append_to(&account, ExpectedRevision::NoStream, vec![event.clone()]).await?;
+/// // The answer was lost, and the same event is sent again: nothing is written.
+/// let again = store.append_to(&account, ExpectedRevision::NoStream, vec![event]).await?;
+/// assert!(again.already);
+/// assert_eq!((again.revision, again.position), (first.revision, first.position));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The revision of the last event of the append.
@@ -105,7 +121,7 @@ pub struct Appended {
     pub already: bool,
 }
 
-/// Which way to read.
+/// Which way to read. [`ReadOptions`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Direction {
     /// From the oldest event to the newest.
@@ -206,6 +222,28 @@ impl Filter {
 }
 
 /// What a subscription delivers.
+///
+/// ```
+/// use futures::StreamExt;
+/// use oubliette::{store::{Delivery, Filter}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let account = StreamName::new("account-7")?;
+/// # let event = NewEvent::new(EventType::new("Paid")?, Json::parse("{}")?);
+/// # store.append_to(&account, ExpectedRevision::Any, vec![event]).await?;
+/// let mut checkpoint = None; // where this reader stopped; it keeps it beside its own data
+/// let mut deliveries = store.subscribe(checkpoint, Filter::default());
+/// while let Some(delivery) = deliveries.next().await.transpose()? {
+///     match delivery {
+///         Delivery::Event(event) => checkpoint = Some(event.position),
+///         Delivery::CaughtUp => break, // a service would say that it is ready, and go on
+///     }
+/// }
+/// assert!(checkpoint.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 // Events are the rule and `CaughtUp` happens once: boxing each event would cost the rule.
 #[allow(clippy::large_enum_variant)]
@@ -216,7 +254,7 @@ pub enum Delivery {
     CaughtUp,
 }
 
-/// Something that not every store can do.
+/// Something that not every store can do. [`Capabilities`] has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
@@ -262,21 +300,47 @@ impl fmt::Display for Capability {
 
 /// What a store can do beyond appending to and reading one stream forwards.
 ///
+/// An adapter names what its store can do, by [`Capabilities::of`], and refuses the rest with
+/// [`StoreError::Unsupported`](super::StoreError::Unsupported).
+///
+/// ```
+/// use oubliette::store::{Capabilities, Capability};
+/// const MINE: Capabilities = Capabilities::of(&[
+///     Capability::ReadAll,
+///     Capability::Subscribe,
+///     Capability::Verbatim,
+/// ]);
+/// assert!(MINE.has(Capability::Subscribe));
+/// assert!(!MINE.has(Capability::Restore));
+/// ```
+///
+/// A test shows how a program gets on with a store that can do less:
+///
 /// ```
 /// use oubliette::{store::{Capabilities, Capability}, EventStore, MemoryStore};
-/// let without = Capabilities::ALL.without(Capability::Restore);
-/// let store = MemoryStore::with_capabilities(without);
+/// let store = MemoryStore::with_capabilities(Capabilities::ALL.without(Capability::Restore));
 /// assert!(!store.capabilities().has(Capability::Restore));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities(u16);
 
 impl Capabilities {
-    /// A store that can do everything.
+    /// A store that can do everything. For the stores of this library, and for tests: an adapter that takes `ALL`, or
+    /// `ALL` without some, also claims what a later version adds. It names what it can do: [`Capabilities::of`].
     pub const ALL: Self = Self(0b1_1111_1111);
     /// A store that can do the minimum.
     pub const NONE: Self = Self(0);
+
+    /// Exactly these. The way for an adapter to declare what its store can do.
+    #[must_use]
+    pub const fn of(these: &[Capability]) -> Self {
+        let (mut all, mut rest) = (Self::NONE, these);
+        while let [first, others @ ..] = rest {
+            all = all.with(*first);
+            rest = others;
+        }
+        all
+    }
 
     /// These and one more.
     #[must_use]

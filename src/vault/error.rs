@@ -17,9 +17,23 @@ use crate::{
 /// - the caller's: [`NotFound`](Self::NotFound), [`NotEmpty`](Self::NotEmpty), [`NotAVault`](Self::NotAVault),
 ///   [`OwnSlot`](Self::OwnSlot), [`NoPageStore`](Self::NoPageStore);
 /// - the machine's: [`InUse`](Self::InUse), [`Clock`](Self::Clock);
-/// - an attack, or the wrong copy: [`Foreign`](Self::Foreign), [`FolderCopied`](Self::FolderCopied),
+/// - an attack, or the wrong copy: [`UntrustedFile`](Self::UntrustedFile), [`FolderCopied`](Self::FolderCopied),
 ///   [`FolderOld`](Self::FolderOld), [`SlotOld`](Self::SlotOld), [`SlotOutdated`](Self::SlotOutdated),
 ///   [`RolledBack`](Self::RolledBack), [`EpochTooLow`](Self::EpochTooLow). In doubt nothing was changed.
+///
+/// ```
+/// use oubliette::*;
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// let vault = match Vault::open(&folder, root.as_path()) {
+///     // The first start. Do not do this for any other error: a new vault has none of the keys.
+///     Err(OpenVaultError::NotFound(_)) => Vault::create(&folder, root.as_path())?,
+///     opened => opened?,
+/// };
+/// assert!(matches!(Vault::open(&folder, root.as_path()), Err(OpenVaultError::InUse(_))));
+/// # drop(vault);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenVaultError {
@@ -56,7 +70,7 @@ pub enum OpenVaultError {
     Clock,
     /// Something is in the place of a file or folder of ours that is not, or not this user's.
     #[error("{} is not touched: {why}", path.display())]
-    Foreign {
+    UntrustedFile {
         /// What is not touched.
         path: PathBuf,
         /// What it is, and what to do.
@@ -147,6 +161,24 @@ pub enum OpenVaultError {
 ///   [`Random`](Self::Random), [`Task`](Self::Task); [`Slot`](Self::Slot), where the root slot fails;
 /// - damage: [`Damaged`](Self::Damaged), [`SigningKeyGap`](Self::SigningKeyGap);
 /// - damage or an attack: [`KeyMissing`](Self::KeyMissing).
+///
+/// ```
+/// use oubliette::{layer::RotateError, vault::OpenAs, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// # drop(Vault::create(&folder, root.as_path())?);
+/// let vault = Vault::open_as(&folder, root.as_path(), OpenAs::ReadOnly)?;
+/// let store = Oubliette::open(MemoryStore::new(), vault, Policy::sealed_by_default()).await?;
+/// match store.rotate_root().await {
+///     Err(RotateError::Vault(VaultError::ReadOnly)) => println!("opened only to be read"),
+///     Err(error) if error.is_temporary() => println!("later: {error}"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
@@ -284,7 +316,7 @@ impl OpenVaultError {
             | Self::OwnSlot
             | Self::NoPageStore(_)
             | Self::Clock
-            | Self::Foreign { .. }
+            | Self::UntrustedFile { .. }
             | Self::FolderCopied { .. }
             | Self::FolderOld(_)
             | Self::SlotOld(_)
@@ -376,7 +408,7 @@ impl From<RandomError> for OpenVaultError {
 impl From<Refused> for OpenVaultError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Foreign { path, why } => Self::Foreign { path, why },
+            Refused::UntrustedFile { path, why } => Self::UntrustedFile { path, why },
             Refused::Io(error) => Self::from_io(error),
         }
     }

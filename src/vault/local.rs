@@ -295,7 +295,7 @@ impl Vault {
         self.open.shared.naming.reference(erasure, stream)
     }
 
-    /// The erasure that a reference stands for in a stream, provided that this vault made it: any
+    /// The erasure that a reference identifies in a stream, provided that this vault made it: any
     /// other bytes mean an erasure that never was.
     pub fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
         self.open.shared.naming.erasure(reference, stream)

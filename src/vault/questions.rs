@@ -177,6 +177,8 @@ pub(crate) type Spared = (Generation, KeyId);
 
 /// The state of a key, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
 /// knows no suspended key, and cannot be told that one is compromised.
+///
+/// [`KeyRow`](crate::audit::KeyRow) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -215,7 +217,7 @@ pub struct KeyInfo {
     pub owners: Vec<Subject>,
     /// When it last sealed, to the day.
     pub last_use: Timestamp,
-    /// At most how many payloads it sealed: never fewer than it did, and no more than twice as many. Exact for
+    /// At most how many payloads it sealed: never fewer than it did, and no more than twice as many, or three more. Exact for
     /// a key that this process made and still has in memory.
     pub sealed_at_most: u64,
     /// The layout noted with it.

@@ -115,7 +115,7 @@ pub fn text(event: &RecordedEvent) -> String {
         .unwrap_or_default()
 }
 
-/// In one letter each: clear, partly shredded, shredded, withheld, tombstone, foreign.
+/// In one letter each: clear, partly shredded, shredded, withheld, tombstone, unverified (`f`).
 pub fn shape(events: &[RecordedEvent]) -> String {
     let letter = |event: &RecordedEvent| match event.content() {
         Content::Clear(_) => 'c',
@@ -123,7 +123,7 @@ pub fn shape(events: &[RecordedEvent]) -> String {
         Content::Shredded(_) => 's',
         Content::Withheld(_) => 'w',
         Content::Tombstone(_) => 't',
-        Content::Foreign(_) => 'f',
+        Content::Unverified(_) => 'f',
     };
     events.iter().map(letter).collect()
 }

@@ -1,6 +1,6 @@
 //! The program `oubliette`: words in, rows out.
 //!
-//! A library so that a fuzzer can call what reads foreign text; the program beside it calls [`main`], and nothing
+//! A library so that a fuzzer can call what reads untrusted text; the program beside it calls [`main`], and nothing
 //! else is here for others. `Args` says what there is to say, one module a command says how it is done, `exit` how
 //! it ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use comfy_table::Table;
 use oubliette::{
-    erasure::{ErasureError, Foreign, NotReached, Plan},
+    erasure::{Bystander, NotReached, PendingError, Plan},
     event::{Cause, ErasureId, Generation, Subject, Timestamp},
     vault::{Backup, BackupState},
 };
@@ -59,7 +59,7 @@ pub(super) fn describe(plan: &Plan) -> String {
         );
         if !plan.mirrors.is_empty() {
             let (mirrors, erased) = (plan.mirrors.clone(), Vec::new());
-            text.push_str(&format!("; but {}", ErasureError::MirrorsPending { mirrors, erased }));
+            text.push_str(&format!("; but {}", PendingError::Mirrors { mirrors, erased }));
         } else if plan.not_reached.is_empty() && plan.backups.is_empty() {
             text.push_str("; there is nothing to do");
         }
@@ -137,8 +137,8 @@ pub(super) fn describe(plan: &Plan) -> String {
     for open in &plan.not_reached {
         text.push_str(&format!("\n{}", open_claim(open)));
     }
-    for foreign in &plan.foreign {
-        text.push_str(&format!("\n{}", others(foreign)));
+    for bystander in &plan.bystanders {
+        text.push_str(&format!("\n{}", others(bystander)));
     }
     for unsealed in &plan.unsealed {
         text.push_str(&format!(
@@ -213,12 +213,12 @@ pub(super) fn open_claim(open: &NotReached) -> String {
     )
 }
 
-pub(super) fn others(foreign: &Foreign) -> String {
+pub(super) fn others(bystander: &Bystander) -> String {
     format!(
         "{} holds something of {} ({}), which is theirs and stays",
-        foreign.stream,
-        foreign.subject,
-        output::count(foreign.keys, "key"),
+        bystander.stream,
+        bystander.subject,
+        output::count(bystander.keys, "key"),
     )
 }
 

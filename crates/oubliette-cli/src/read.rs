@@ -457,7 +457,7 @@ fn state(event: &RecordedEvent) -> State {
         Content::Shredded(_) => ("shredded", Color::DarkRed),
         Content::Withheld(_) => ("withheld", Color::DarkYellow),
         Content::Tombstone(_) => ("tombstone", Color::DarkMagenta),
-        Content::Foreign(_) => ("not vouched for", Color::DarkYellow),
+        Content::Unverified(_) => ("not vouched for", Color::DarkYellow),
     };
     State { name, colour }
 }
@@ -472,7 +472,9 @@ fn body(event: &RecordedEvent) -> String {
         Content::Shredded(shredded) => missing(shredded, &[]),
         Content::Withheld(withheld) => missing(&event.shredded, withheld),
         Content::Tombstone(tombstone) => epitaph(tombstone),
-        Content::Foreign(_) => "of a tombstone's type, and nobody vouches for it here".to_owned(),
+        Content::Unverified(_) => {
+            "of a tombstone's type, and nobody vouches for it here".to_owned()
+        }
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn write(event: &RecordedEvent) -> String {
     }
     match &event.data {
         // Whoever takes the type for the word of a vault must not find it where they look.
-        Some(Payload::Json(json)) if matches!(event.content(), Content::Foreign(_)) => {
+        Some(Payload::Json(json)) if matches!(event.content(), Content::Unverified(_)) => {
             put_json(&mut row, "foreign", json);
         }
         Some(Payload::Json(json)) => put_json(&mut row, "data", json),

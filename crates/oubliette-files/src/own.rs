@@ -14,7 +14,7 @@ use std::{
 #[derive(Debug)]
 pub enum Refused {
     /// It is not ours.
-    Foreign {
+    UntrustedFile {
         /// What was to be opened.
         path: PathBuf,
         /// What it is instead, and what to do.
@@ -43,7 +43,7 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> Result<File, Refused> {
         options.mode(0o600).custom_flags(flags.bits().cast_signed());
     }
     let file = options.open(path).map_err(|error| if_link(path, error))?;
-    refuse_foreign(&file, path)?;
+    refuse_untrusted(&file, path)?;
     Ok(file)
 }
 
@@ -65,7 +65,7 @@ pub fn clear(path: &Path, ours: &[&str], keep: &[&str]) -> Result<(), Refused> {
         let draft = name.as_encoded_bytes().starts_with(crate::durable::DRAFT.as_bytes());
         if !draft && !ours.iter().any(|ours| known(ours)) {
             let why = "a vault that was never finished does not hold this; move it away";
-            return Err(Refused::Foreign { path: path.join(name), why: why.to_owned() });
+            return Err(Refused::UntrustedFile { path: path.join(name), why: why.to_owned() });
         }
         if !keep.iter().any(|keep| known(keep)) {
             losses.push(name);
@@ -78,7 +78,7 @@ pub fn clear(path: &Path, ours: &[&str], keep: &[&str]) -> Result<(), Refused> {
 /// An error where a path is a symbolic link, wherever it leads.
 pub fn refuse_link(path: &Path) -> Result<(), Refused> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => Err(foreign(path, LINK)),
+        Ok(found) if found.is_symlink() => Err(untrusted(path, LINK)),
         _ => Ok(()),
     }
 }
@@ -88,7 +88,7 @@ pub fn refuse_link(path: &Path) -> Result<(), Refused> {
 pub fn refuse_shared(file: &File, path: &Path) -> Result<(), Refused> {
     match std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 {
         0 => Ok(()),
-        _ => Err(foreign(path, "others may read or write it; look at it, then chmod 600")),
+        _ => Err(untrusted(path, "others may read or write it; look at it, then chmod 600")),
     }
 }
 
@@ -119,21 +119,21 @@ pub fn too_open(folder: &Path) -> Option<String> {
 
 fn if_link(path: &Path, error: io::Error) -> Refused {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => foreign(path, LINK),
+        Ok(found) if found.is_symlink() => untrusted(path, LINK),
         _ => Refused::Io(error),
     }
 }
 
 const LINK: &str = "it is a symbolic link; name what it leads to, or remove it";
 
-fn foreign(path: &Path, why: &str) -> Refused {
-    Refused::Foreign { path: path.to_owned(), why: why.to_owned() }
+fn untrusted(path: &Path, why: &str) -> Refused {
+    Refused::UntrustedFile { path: path.to_owned(), why: why.to_owned() }
 }
 
-fn refuse_foreign(file: &File, path: &Path) -> Result<(), Refused> {
+fn refuse_untrusted(file: &File, path: &Path) -> Result<(), Refused> {
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(foreign(path, "it is not a plain file"));
+        return Err(untrusted(path, "it is not a plain file"));
     }
     refuse_other_owner(&found, path)
 }
@@ -147,7 +147,7 @@ fn refuse_other_owner(found: &fs::Metadata, path: &Path) -> Result<(), Refused> 
         return Ok(());
     }
     let why = format!("it belongs to user {owner}, and this is user {user}; run it as its owner");
-    Err(Refused::Foreign { path: path.to_owned(), why })
+    Err(Refused::UntrustedFile { path: path.to_owned(), why })
 }
 
 #[cfg(not(unix))]
@@ -160,7 +160,7 @@ fn refuse_other_owner(_: &fs::Metadata, _: &Path) -> Result<(), Refused> {
 fn refuse_second_name(file: &File, path: &Path) -> Result<(), Refused> {
     match std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) {
         0 | 1 => Ok(()),
-        _ => Err(foreign(path, "the same file has another name as well; remove this one")),
+        _ => Err(untrusted(path, "the same file has another name as well; remove this one")),
     }
 }
 
@@ -223,7 +223,7 @@ impl Folder {
     fn open(path: &Path) -> Result<Self, Refused> {
         match fs::symlink_metadata(path)? {
             found if found.is_dir() => Ok(Self(path.to_owned())),
-            _ => Err(foreign(path, LINK)),
+            _ => Err(untrusted(path, LINK)),
         }
     }
 
@@ -248,7 +248,7 @@ mod tests {
 
     fn why(refused: Result<impl Sized, Refused>) -> String {
         match refused {
-            Err(Refused::Foreign { why, .. }) => why,
+            Err(Refused::UntrustedFile { why, .. }) => why,
             Err(Refused::Io(error)) => panic!("{error}"),
             Ok(_) => panic!("not refused"),
         }

@@ -1,7 +1,7 @@
 //! The data folder: event store, vault and policy together, so that somebody can use them.
 //!
 //! A [`DataFolder`] is the embedded default: everything in one folder, but the vault's root slot, which is outside
-//! of it. Used by the program, and by servers; a program that puts its own store and vault together needs only the
+//! of it. The command line works on one. A program that puts its own store and vault together needs only the
 //! library `oubliette`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -1,19 +1,9 @@
 //! Whether anyone who is forgotten can still be read from dumps, copies, backups and log files.
 //!
-//! Given files and folders, it looks for what would bring somebody back, as somebody who found them
-//! would: copies of the root slot, at any offset of any file; copies of the vault's folder, read
-//! under today's root and under every root that turned up; sealed parts that open under a key
-//! found there; and values that are sealed in the store, standing in clear.
-//!
-//! - `walk` finds files, `window` slides over bytes;
-//! - `stream` searches a stream of bytes, and the streams that come out of it, and shows in `sink`;
-//! - `packed` and `encoded` take apart what is packed and what is written in letters, `rows` the
-//!   databases of SQLite, `backup` what a vault's backup holds, once decrypted;
-//! - `marks` recognises roots, tokens, and whatever else has a beginning of its own;
-//! - `needles` gathers the values that must not be there in clear, and finds them; `text`
-//!   brings text into the form in which it is compared; `ignored` are words that name no one;
-//! - `copies` reads copies of the vault, which `reader` opens in a process without rights;
-//! - `run` does it all in order, `held` tells what a file held; `state` is what both have at hand.
+//! Call `Oubliette::drill` with the files and folders that [`DrillOptions`] names; it returns a [`DrillReport`]. It looks
+//! for what would bring somebody back, as somebody who found the files would: copies of the root slot, at any offset of
+//! any file; copies of the vault's folder, read under today's root and under every root that turned up; sealed parts that
+//! open under a key found there; and values that are sealed in the store and in clear here. [`Leak`] lists what it finds.
 //!
 //! What is searched may come from somebody hostile, and the process that searches has the vault. So
 //! it runs no engine over it: it reads bytes, follows no link and opens nothing that is no regular
@@ -22,6 +12,16 @@
 //! Memory does not grow with the size of what is searched. It holds the values (at most
 //! [`MOST_VALUES`]), the roots and the destroyed keys that are found, and 16 bytes for each page
 //! of one copy of the vault at a time.
+
+// - `walk` finds files, `window` slides over bytes;
+// - `stream` searches a stream of bytes, and the streams that come out of it, and shows in `sink`;
+// - `packed` and `encoded` take apart what is packed and what is written in letters, `rows` the
+//   databases of SQLite, `backup` what a vault's backup holds, once decrypted;
+// - `marks` recognises roots, tokens, and whatever else has a beginning of its own;
+// - `needles` gathers the values that must not be there in clear, and finds them; `text`
+//   brings text into the form in which it is compared; `ignored` are words that name no one;
+// - `copies` reads copies of the vault, which `reader` opens in a process without rights;
+// - `run` does it all in order, `held` tells what a file held; `state` is what both have at hand.
 
 mod backup;
 mod copies;
@@ -56,6 +56,8 @@ use crate::{layer::Oubliette, runtime, store::EventStore};
 use needles::Needles;
 
 /// What to drill, and what is known of where things belong.
+///
+/// [`DrillReport`] has an example.
 #[derive(Debug, Clone, Default)]
 pub struct DrillOptions {
     /// Files and folders to look into.

@@ -1,7 +1,9 @@
 //! Whether a vault is whole and agrees with itself, and its events with it.
 //!
-//! First the vault: every page from the root down, every record, and what they say of each
-//! other. Then the events, read once as they are stored: the state of each token's key, what was
+//! Call [`Oubliette::verify`]; it returns a [`VerifyReport`], and tells each [`Finding`] of a [`Defect`] as it is found.
+//!
+//! It looks at the vault first: every page from the root down, every record, and what they say of each
+//! other. Then it reads the events once, as they are stored: the state of each token's key, what was
 //! tampered with, which tombstones are there. Damage is told and passed over; only a store or a
 //! vault that fails as a whole ends it.
 //!
@@ -32,6 +34,18 @@ use super::{AuditError, Finding, Severity};
 use crate::{event::Timestamp, layer::Oubliette, store::EventStore};
 
 /// How to verify.
+///
+/// ```
+/// use oubliette::{audit::verify::VerifyOptions, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let options = VerifyOptions { repair: true, ..VerifyOptions::default() };
+/// let report = store.verify(options, |_| {}).await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyOptions {
     /// Remove the vault's orphan pages. Nothing else is ever changed.
@@ -49,6 +63,8 @@ impl Default for VerifyOptions {
 }
 
 /// What is told while it goes on.
+///
+/// [`Finding`] has an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum VerifyProgress {

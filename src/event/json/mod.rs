@@ -50,6 +50,12 @@ const OTHER_FORM: &str = "it has another form than the value is written in";
 pub struct Json(Arc<String>);
 
 /// Why a text was refused. It names places, never content.
+///
+/// ```
+/// use oubliette::{event::JsonError, *};
+/// let twice = Json::parse(r#"{"iban":"DE89","iban":"DE90"}"#);
+/// assert!(matches!(twice, Err(JsonError::DuplicateKey { .. })));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
@@ -91,13 +97,23 @@ impl Json {
         Ok(Self::trusted(text.trim_matches([' ', '\t', '\n', '\r'])))
     }
 
-    /// Text that [`Json::parse`] accepted before: a store that keeps texts verbatim reads it back,
-    /// this program wrote it, or an authenticated cipher vouches for it. To read it strictly once
-    /// more would cost more than the rest of reading an event.
+    /// Takes a text that [`Json::parse`] accepted before, without reading it again. For a store's adapter, which
+    /// reads back the texts that it wrote: to parse each one again costs more than the rest of reading an event. A
+    /// text from anywhere else goes through [`Json::parse`].
     ///
-    /// Somebody who edits a database by hand can break the promise; then [`Json::tree`] is `null` and
-    /// writing it with `serde` fails, and nothing panics.
-    pub(crate) fn trusted(text: impl Into<String>) -> Self {
+    /// Where the text is not JSON after all, because somebody changed it in the database, nothing panics:
+    /// [`Json::to`] is an error, writing it with `serde` is one, and [`Json::to_canonical`] returns `null`.
+    ///
+    /// ```
+    /// use oubliette::*;
+    /// let written = Json::parse(r#"{"amount":5}"#)?;
+    /// let column = written.as_str().to_owned(); // what the database keeps, and gives back
+    /// assert_eq!(Json::trusted(column), written);
+    /// assert!(Json::trusted("{\"amount\":").to::<serde_json::Value>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    // Our own texts come this way as well, and those for which an authenticated cipher vouches.
+    pub fn trusted(text: impl Into<String>) -> Self {
         Self(Arc::new(text.into()))
     }
 

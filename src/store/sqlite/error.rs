@@ -10,6 +10,15 @@ use rusqlite::ErrorCode;
 use crate::{durable, store::StoreError};
 
 /// Why a folder could not be opened as a store. Each message says what to do.
+///
+/// ```
+/// use oubliette::{store::sqlite::OpenError, *};
+/// # let dir = tempfile::tempdir()?;
+/// let folder = dir.path().join("evnets"); // a slip of the pen makes no second store
+/// let opened = SqliteStore::open(&folder);
+/// assert!(matches!(opened, Err(OpenError::Missing { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

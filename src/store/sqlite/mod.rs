@@ -1,9 +1,10 @@
 //! The embedded store: SQLite in a folder.
 //!
-//! The default of the command line and of everyone who has no store yet. One writer thread
-//! commits many appends at once; readers run beside it and hold nothing between pages.
-//! `format` is the file format and `open` the way to it, `writer` and `append` the way in,
-//! `reader`, `pages` and `subscription` the way out. No code outside of this folder speaks SQL.
+//! [`SqliteStore::open`] opens or makes it. It is the store of the command line, and for everyone who has none yet. Many
+//! appends at once are committed together; readers run beside the writer and hold nothing between pages.
+
+// `format` is the file format and `open` the way to it, `writer` and `append` the way in,
+// `reader`, `pages` and `subscription` the way out. No code outside of this folder speaks SQL.
 
 mod append;
 mod error;
@@ -43,6 +44,17 @@ use reader::Readers;
 use writer::{Task, Writer};
 
 /// How to open the folder.
+///
+/// ```
+/// use oubliette::{store::sqlite::OpenMode, *};
+/// # let dir = tempfile::tempdir()?;
+/// # let folder = dir.path().join("events");
+/// # SqliteStore::create(&folder)?;
+/// // A report that must not change anything.
+/// let store = SqliteStore::open_with(&folder, OpenMode::ReadOnly)?;
+/// # drop(store);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OpenMode {

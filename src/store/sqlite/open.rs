@@ -116,7 +116,7 @@ fn open_once(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         match own::open(&location.path, options.write(true).create(true).truncate(false)) {
             Ok(_) => {}
             Err(Refused::Io(source)) => return Err(io(source)),
-            Err(Refused::Foreign { .. }) => {
+            Err(Refused::UntrustedFile { .. }) => {
                 return Err(OpenError::not_ours(folder, "its events.db is another user's"));
             }
         }

@@ -22,6 +22,16 @@ use crate::{
 /// - damage: [`CutOff`](Self::CutOff); damage or an attack: [`Damaged`](Self::Damaged), [`Odd`](Self::Odd);
 /// - what the vault says that is backed up, or that is made of it: [`Vault`](Self::Vault),
 ///   [`OpenVault`](Self::OpenVault).
+///
+/// ```
+/// use oubliette::vault::backup::{BackupError, Identities};
+/// # let dir = tempfile::tempdir()?;
+/// # let file = dir.path().join("key.txt");
+/// # std::fs::write(&file, "age1…")?;
+/// let identities = Identities::from_file(&file); // the public half, by mistake
+/// assert!(matches!(identities, Err(BackupError::NotAnIdentity(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {

@@ -148,7 +148,7 @@ pub(super) enum Item {
 pub(super) enum Fault {
     Io(io::Error),
     /// Not a backup at all.
-    Foreign,
+    NotABackup,
     Newer(u32),
     Odd(String),
 }
@@ -173,12 +173,12 @@ impl<R: Read> Reader<R> {
         let mut magic = [0; 16];
         from.read_exact(&mut magic)?;
         if magic != *MAGIC {
-            return Err(Fault::Foreign);
+            return Err(Fault::NotABackup);
         }
         let mut reader = Self { from, walked: 0, changes: 0, last: None, walk_ended: false };
         let format = u32::from_be_bytes(reader.array()?);
         if format != FORMAT {
-            return Err(if format > FORMAT { Fault::Newer(format) } else { Fault::Foreign });
+            return Err(if format > FORMAT { Fault::Newer(format) } else { Fault::NotABackup });
         }
         let vault = VaultId(Uuid::from_bytes(reader.array()?));
         let backup = BackupId(Uuid::from_bytes(reader.array()?));

@@ -12,8 +12,8 @@ use super::{
 /// One key pair for all: to make it is the slowest of all this.
 static IDENTITY: LazyLock<Identity> = LazyLock::new(Identity::generate);
 
-/// What is read as a backup is written as the same bytes. Sealed to us as a file, foreign words of that form are
-/// refused or read through, and every value of a file that is taken is read a second time.
+/// What is read as a backup is written as the same bytes. Sealed to us as a file, what somebody else wrote in that form
+/// is refused or read through, and every value of a file that is taken is read a second time.
 pub fn backup(data: &[u8]) {
     // Its end is always the same, and long.
     let plain = [data, &[0; WASH_BYTES]].concat();

@@ -81,6 +81,8 @@ impl Recipients {
 }
 
 /// Age identities: the secret halves.
+///
+/// [`VerifiedBackup`](super::VerifiedBackup) has an example.
 pub struct Identities(pub(super) Vec<x25519::Identity>);
 
 impl fmt::Debug for Identities {

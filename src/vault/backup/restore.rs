@@ -18,6 +18,8 @@ use crate::{
 const PLACES_PER_LOOK: u64 = 1024;
 
 /// What a restoration made.
+///
+/// [`VerifiedBackup`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {

@@ -439,7 +439,7 @@ fn open<'a>(
 fn told(path: &Path, fault: Fault, ended: &AtomicBool) -> BackupError {
     let path = path.to_owned();
     match fault {
-        Fault::Foreign => BackupError::NotABackup(path),
+        Fault::NotABackup => BackupError::NotABackup(path),
         Fault::Newer(found) => {
             let known = super::format::FORMAT;
             VaultError::NewerFormat { what: "the backup", found, known }.into()

@@ -65,6 +65,8 @@ pub struct OpenClaim {
 }
 
 /// What happened to an event that was sealed, now that somebody said whether it was stored.
+///
+/// [`Sealed`](crate::layer::Sealed) has an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "kebab-case")]

@@ -8,6 +8,16 @@ use super::{PageStore, SledPages};
 use crate::vault::OpenVaultError;
 
 /// The database that keeps a vault's sealed pages. What is in it is the same bytes in each.
+///
+/// ```
+/// use oubliette::{vault::PageStoreKind, *};
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// let vault = Vault::create_with(&folder, root.as_path(), PageStoreKind::Sqlite)?;
+/// drop(vault);
+/// let vault = Vault::open(&folder, root.as_path())?; // it says itself which one it has
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PageStoreKind {

@@ -409,6 +409,9 @@ mod tests {
         let (other, file) = (temp.path().join("other"), temp.path().join(FILE));
         fs::rename(&file, &other).unwrap();
         symlink(&other, &file).unwrap();
-        assert!(matches!(SqlitePages::open(temp.path()), Err(OpenVaultError::Foreign { .. })));
+        assert!(matches!(
+            SqlitePages::open(temp.path()),
+            Err(OpenVaultError::UntrustedFile { .. })
+        ));
     }
 }

@@ -83,6 +83,8 @@ pub struct Backup {
 }
 
 /// The state of a backup.
+///
+/// [`Backup`] has it, and an example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

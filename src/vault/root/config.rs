@@ -36,6 +36,8 @@ pub struct SlotConfig {
 }
 
 /// Where the slot itself is.
+///
+/// [`SlotConfig::at`] takes one; a path alone is a [`SlotLocation::File`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlotLocation {

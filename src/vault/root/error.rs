@@ -17,8 +17,22 @@ use crate::{TaskError, crypto::RandomError, durable, own::Refused};
 ///   [`DiskFull`](Self::DiskFull), [`Storage`](Self::Storage), [`Poisoned`](Self::Poisoned),
 ///   [`Random`](Self::Random), [`Task`](Self::Task);
 /// - damage: [`Damaged`](Self::Damaged), [`NotASlot`](Self::NotASlot);
-/// - an attack, or the wrong copy: [`Foreign`](Self::Foreign), [`OfAnotherVault`](Self::OfAnotherVault),
+/// - an attack, or the wrong copy: [`UntrustedFile`](Self::UntrustedFile), [`OfAnotherVault`](Self::OfAnotherVault),
 ///   [`Taken`](Self::Taken), [`BehindCounter`](Self::BehindCounter).
+///
+/// ```
+/// use oubliette::{vault::SlotError, *};
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// # drop(Vault::create(&folder, root.as_path())?);
+/// # std::fs::remove_file(&root)?;
+/// let opened = Vault::open(&folder, root.as_path());
+/// match opened {
+///     Err(OpenVaultError::Slot(SlotError::Missing(_))) => println!("is its disk mounted?"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotError {
@@ -166,7 +180,7 @@ pub enum SlotError {
     NotASlot(String),
     /// Something is in the place of the slot's file that is not ours, or not this user's.
     #[error("{} is not touched: {why}", path.display())]
-    Foreign {
+    UntrustedFile {
         /// What is not touched.
         path: PathBuf,
         /// What it is, and what to do.
@@ -240,7 +254,7 @@ impl SlotError {
             | Self::Random(_)
             | Self::Damaged(_)
             | Self::NotASlot(_)
-            | Self::Foreign { .. }
+            | Self::UntrustedFile { .. }
             | Self::OfAnotherVault { .. }
             | Self::Taken(_)
             | Self::BehindCounter { .. } => false,
@@ -251,7 +265,7 @@ impl SlotError {
 impl From<Refused> for SlotError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Foreign { path, why } => Self::Foreign { path, why },
+            Refused::UntrustedFile { path, why } => Self::UntrustedFile { path, why },
             Refused::Io(error) => Self::from_io(error),
         }
     }

@@ -57,7 +57,7 @@ impl SectorFile {
     ///
     /// # Errors
     /// [`SlotError::Missing`]; [`SlotError::Permissions`] where others may read it;
-    /// [`SlotError::Foreign`] where it is a link, or another user's; [`SlotError::InUse`].
+    /// [`SlotError::UntrustedFile`] where it is a link, or another user's; [`SlotError::InUse`].
     pub(super) fn open(path: &Path) -> Result<Self, SlotError> {
         let file = existing(path, true)?;
         lock(&file)?;

@@ -130,6 +130,20 @@ impl Serialize for Kek {
 }
 
 /// A passphrase, wiped when dropped.
+///
+/// ```
+/// use oubliette::{vault::{Kek, Passphrase, SlotConfig}, *};
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// # let typed = || "seven words that nobody else would choose".to_owned();
+/// let slot = |passphrase| SlotConfig::from(root.as_path()).with_kek(Kek::Passphrase, passphrase);
+/// drop(Vault::create(&folder, slot(Passphrase::new(typed())))?);
+/// assert!(Vault::open(&folder, slot(Passphrase::new("another".to_owned()))).is_err());
+/// let vault = Vault::open(&folder, slot(Passphrase::new(typed())))?;
+/// # drop(vault);
+/// assert!(Passphrase::new(String::new()).is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(Zeroizing<String>);
 

@@ -142,6 +142,17 @@ pub(crate) enum SlotChange {
 }
 
 /// The state of a root slot.
+///
+/// ```
+/// use oubliette::*;
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// let vault = Vault::create(&folder, root.as_path())?;
+/// let slot = vault.root_slot()?;
+/// println!("{}, wrapped by {}, epoch {}", slot.place, slot.wrapped_by, slot.epoch);
+/// assert!(slot.mirrors.iter().all(|mirror| !mirror.stale)); // a stale one may bring people back
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlotState {
@@ -158,6 +169,8 @@ pub struct SlotState {
 }
 
 /// The state of a mirror of a root slot, or of the counter that is its witness.
+///
+/// [`SlotState`] has an example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {

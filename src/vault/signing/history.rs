@@ -34,6 +34,16 @@ use crate::{
 };
 
 /// A signing key, as the history has it.
+///
+/// ```
+/// use oubliette::*;
+/// let vault = Vault::in_memory()?;
+/// for key in vault.signing_keys()? {
+///     println!("{} signs since {}", key.key, key.since);
+///     assert!(key.until.is_none() && key.compromised.is_none());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -87,6 +97,15 @@ pub enum KeyOrigin {
 }
 
 /// A successor of a signing key, pinned in advance. Its secret is kept elsewhere.
+///
+/// ```
+/// use oubliette::*;
+/// let vault = Vault::in_memory()?;
+/// if vault.pinned_successor()?.is_none() {
+///     println!("pin one, or a thief of the key can change it");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

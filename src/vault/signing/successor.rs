@@ -77,7 +77,7 @@ pub enum SuccessorError {
     Io(String, #[source] io::Error),
     /// Others may read it, or it is no plain file of this user's.
     #[error("{} is not read: {why}", path.display())]
-    Foreign {
+    UntrustedFile {
         /// The file.
         path: PathBuf,
         /// What it is, and what to do.
@@ -145,7 +145,7 @@ impl Successor {
         let io = |error| SuccessorError::Io(path.display().to_string(), error);
         let refused = |refused| match refused {
             Refused::Io(error) => io(error),
-            Refused::Foreign { path, why } => SuccessorError::Foreign { path, why },
+            Refused::UntrustedFile { path, why } => SuccessorError::UntrustedFile { path, why },
         };
         let opened = own::open(path, OpenOptions::new().read(true)).map_err(refused)?;
         own::refuse_shared(&opened, path).map_err(refused)?;

@@ -120,7 +120,7 @@ fn is_empty(folder: &Path) -> io::Result<bool> {
 ///
 /// # Errors
 /// [`OpenVaultError::InUse`], at once, where another process has it, or this one already;
-/// [`OpenVaultError::Foreign`].
+/// [`OpenVaultError::UntrustedFile`].
 pub(super) fn lock(folder: &Path) -> Result<FolderLock, OpenVaultError> {
     let mut file = own::open_lock(&folder.join(LOCK))?;
     match file.try_lock() {
@@ -228,7 +228,7 @@ impl FolderDraft {
 /// that was cut off.
 ///
 /// # Errors
-/// [`OpenVaultError::Foreign`] where it is a symbolic link: it may lead to somebody else's folder, or nowhere.
+/// [`OpenVaultError::UntrustedFile`] where it is a symbolic link: it may lead to somebody else's folder, or nowhere.
 #[cfg(feature = "backup")]
 pub fn is_free(folder: &Path) -> Result<bool, OpenVaultError> {
     own::refuse_link(folder)?;
@@ -267,7 +267,7 @@ pub(crate) fn is_draft_under(folder: &Path, roots: &[(String, [u8; 16])]) -> boo
 /// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
 ///
 /// # Errors
-/// [`OpenVaultError::NotEmpty`] where it is not free; [`OpenVaultError::Foreign`], [`OpenVaultError::InUse`].
+/// [`OpenVaultError::NotEmpty`] where it is not free; [`OpenVaultError::UntrustedFile`], [`OpenVaultError::InUse`].
 #[cfg(feature = "backup")]
 pub(super) fn begin_draft(folder: &Path) -> Result<FolderDraft, OpenVaultError> {
     let refuse_filled = || match is_free(folder)? {
@@ -291,7 +291,7 @@ pub(super) fn begin_draft(folder: &Path) -> Result<FolderDraft, OpenVaultError> 
 /// finished, or holds anything else.
 ///
 /// # Errors
-/// [`OpenVaultError::Foreign`], [`OpenVaultError::InUse`], [`OpenVaultError::NotEmpty`].
+/// [`OpenVaultError::UntrustedFile`], [`OpenVaultError::InUse`], [`OpenVaultError::NotEmpty`].
 pub fn remove_unfinished(folder: &Path) -> Result<(), OpenVaultError> {
     own::refuse_link(folder)?;
     let _lock = lock(folder)?;

@@ -34,6 +34,25 @@ use crate::{
 };
 
 /// How a vault's folder is opened.
+///
+/// ```
+/// use oubliette::{vault::OpenAs, *};
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// # let vault = Vault::create(&folder, root.as_path())?;
+/// # let id = vault.id();
+/// # drop(vault);
+/// // A report reads the vault and leaves it as it is.
+/// let vault = Vault::open_as(&folder, root.as_path(), OpenAs::ReadOnly)?;
+/// assert!(vault.is_read_only());
+/// # drop(vault);
+/// // The folder was moved to another disk, by a tool that copies. The old one is gone.
+/// # let moved = dir.path().join("moved");
+/// # std::fs::rename(&folder, &moved)?;
+/// let vault = Vault::open_as(&moved, root.as_path(), OpenAs::TheOne)?;
+/// # assert_eq!(vault.id(), id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OpenAs {
     /// As the folder that was opened last with its root slot. One that is a copy, or was restored, is

@@ -34,18 +34,18 @@ fn folders_of_others_are_left_as_they_are() {
         .unwrap();
     let odd = folder.path().join("odd");
     fs::create_dir_all(odd.join("events.db")).unwrap();
-    let foreign = folder.path().join("foreign");
-    fs::create_dir(&foreign).unwrap();
-    other_hand(&foreign).execute_batch("CREATE TABLE event (a); PRAGMA user_version = 1").unwrap();
-    let before = fs::read(foreign.join("events.db")).unwrap();
+    let others = folder.path().join("others");
+    fs::create_dir(&others).unwrap();
+    other_hand(&others).execute_batch("CREATE TABLE event (a); PRAGMA user_version = 1").unwrap();
+    let before = fs::read(others.join("events.db")).unwrap();
     for mode in MODES {
-        for folder in [&file, &text, &odd, &foreign] {
+        for folder in [&file, &text, &odd, &others] {
             let error = refused(folder, mode);
             assert!(matches!(error, OpenError::NotOurs { .. }), "{mode:?}: {error:?}");
             assert!(error.to_string().contains(folder.to_str().unwrap()));
         }
     }
-    assert_eq!(fs::read(foreign.join("events.db")).unwrap(), before);
+    assert_eq!(fs::read(others.join("events.db")).unwrap(), before);
 }
 
 #[test]

@@ -119,7 +119,7 @@ async fn a_forged_tombstone_forgets_nobody_and_is_named_as_forged() {
     let read = all(&bank, "user-2").await;
     assert_eq!(shape(&read), format!("c{}", "f".repeat(forgeries.len())));
     assert!(read.iter().all(|event| event.tombstone.is_none()));
-    assert!(matches!(read[1].content(), Content::Foreign(_)));
+    assert!(matches!(read[1].content(), Content::Unverified(_)));
     // Nor by the name of the public half, nor among all events.
     assert!(all(&bank, "user-public-2").await.iter().all(|event| event.tombstone.is_none()));
     let everywhere = everything(&bank).await;
