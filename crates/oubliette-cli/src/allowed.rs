@@ -148,7 +148,7 @@ fn add<T: Clone + PartialEq + Send + Sync + 'static>(
 
 /// What is said at each level of the command line: before the command, behind it, behind the next one. Clap's own
 /// answer has each global option once.
-fn levels(mut words: Vec<OsString>) -> Vec<ArgMatches> {
+pub(super) fn levels(mut words: Vec<OsString>) -> Vec<ArgMatches> {
     let mut command = Args::command();
     command.build();
     let mut levels = Vec::new();

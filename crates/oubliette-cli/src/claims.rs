@@ -117,7 +117,7 @@ pub(super) async fn settle(
         } else {
             out.line(words)?;
         }
-        return if acknowledged { Ok(()) } else { Err(CliError::Told(Exit::Failed)) };
+        return if acknowledged { Ok(()) } else { Err(left(globals.json, words)) };
     }
     let settled = codec.settle(event, args.stored).await?;
     let (words, done) = match settled {
@@ -142,7 +142,12 @@ pub(super) async fn settle(
     } else {
         out.line(words)?;
     }
-    if done { Ok(()) } else { Err(CliError::Told(Exit::Failed)) }
+    if done { Ok(()) } else { Err(left(globals.json, words)) }
+}
+
+/// Something is left to do, which people have read by now.
+fn left(json: bool, words: &'static str) -> CliError {
+    if json { CliError::failed(words) } else { CliError::Told(Exit::Failed) }
 }
 
 async fn codec(globals: &Globals) -> Result<Codec, CliError> {

@@ -10,13 +10,13 @@ use oubliette::audit::{
     Severity,
     drill::{self, CopyReader, DrillOptions, DrillProgress, DrillReport, Leak, SHORTEST_GIVEN},
 };
-use serde::Serialize;
 
 use super::{
     exit::{CliError, Exit},
     findings::Findings,
     open::Globals,
     output::{Out, count},
+    report::Report,
     watch::Watch,
 };
 
@@ -137,7 +137,8 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
     findings.tell(out)?;
     let report = drilled?;
     if globals.json {
-        out.json(&Tagged { kind: "report", clean: report.is_clean(), report: &report })?;
+        let (clean, found) = (report.is_clean(), &report.found);
+        out.json(&Report { clean, report: &report, found })?;
     } else {
         in_words(&report).iter().try_for_each(|line| out.line(line))?;
     }
@@ -186,14 +187,6 @@ fn decode(bytes: &[u8]) -> Option<String> {
         [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
         _ => String::from_utf8(bytes.to_vec()).ok(),
     }
-}
-
-#[derive(Serialize)]
-struct Tagged<'a> {
-    kind: &'static str,
-    clean: bool,
-    #[serde(flatten)]
-    report: &'a DrillReport,
 }
 
 fn in_words(report: &DrillReport) -> Vec<String> {

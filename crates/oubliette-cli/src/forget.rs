@@ -14,7 +14,7 @@ use oubliette::{
 
 use super::{
     clock::time,
-    exit::{CliError, Exit},
+    exit::CliError,
     open::Globals,
     output::{self, Out, agree, note, stderr_style, stdout_style, to_stderr},
     plan::{describe, open_claim, others, outstanding, owners_unknown},
@@ -250,8 +250,7 @@ fn confirm(subject: &Subject) -> Result<(), CliError> {
     if answer.trim() == subject.as_str() {
         return Ok(());
     }
-    to_stderr("not confirmed; nothing was changed");
-    Err(CliError::Told(Exit::Failed))
+    Err(CliError::failed("not confirmed; nothing was changed"))
 }
 
 /// How far the tombstones are, where somebody watches.

@@ -27,6 +27,8 @@ mod inventory;
 mod kek;
 mod keys;
 mod known;
+mod logging;
+mod misused;
 mod open;
 mod output;
 mod owners;
@@ -34,6 +36,7 @@ mod plan;
 mod policy;
 mod private;
 mod read;
+mod report;
 mod root;
 mod rotate;
 mod rows;
@@ -51,7 +54,6 @@ use std::{env, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use oubliette::audit::drill::READER;
-use tracing_subscriber::EnvFilter;
 
 use allowed::Touches;
 use exit::{CliError, Exit};
@@ -176,12 +178,12 @@ pub fn main() -> ExitCode {
     private::keep_files_private();
     let mut args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return misused(&error).into(),
+        Err(error) => return misused::tell(&error).into(),
     };
     if let Command::DrillReader(args) = &args.command {
         return drill::reader(args).into();
     }
-    log(args.globals.json);
+    logging::begin(args.globals.json);
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
     }
@@ -202,37 +204,6 @@ pub fn main() -> ExitCode {
     // What still runs is reading ahead for nobody. It is waited for where it holds what is to be removed.
     runtime.shutdown_timeout(if copies { Duration::from_secs(2) } else { Duration::ZERO });
     exit.into()
-}
-
-/// Tells what is wrong with the command line, or the help that was asked for.
-fn misused(error: &clap::Error) -> Exit {
-    // Whether programs read it cannot be known otherwise: nothing was parsed.
-    if error.use_stderr() && env::args_os().any(|argument| argument == "--json") {
-        let text = error.to_string();
-        let text = text.strip_prefix("error: ").unwrap_or(&text);
-        // Then come tips and usage, for people.
-        let (message, _) = text.split_once("\n\n").unwrap_or((text, ""));
-        return CliError::usage(message).tell(true);
-    }
-    error.exit()
-}
-
-/// What the library logs goes to stderr: lines for people, objects for programs.
-fn log(json: bool) {
-    // What the witness says, and which event does not open, is told with the command's own words.
-    let quiet = "warn,oubliette::erasure::witness=error,oubliette::layer::error=off";
-    let filter = EnvFilter::try_from_env("OUBLIETTE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(!json && output::stderr_style().is_on())
-        .without_time()
-        .with_target(false);
-    // Nobody else has set one in this process.
-    let _ = match json {
-        true => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
-        false => subscriber.try_init(),
-    };
 }
 
 /// Runs a command. One that works on copies of files is not cut off by a signal before they are removed.

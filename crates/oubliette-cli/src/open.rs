@@ -13,7 +13,7 @@ use oubliette::{
     store::SqliteStore,
     vault::{Kek, OpenAs, OpenVaultError},
 };
-use oubliette_folder::{Access, DataFolder, FolderError, Parts, PolicyText};
+use oubliette_folder::{Access, DataFolder, FolderError, Note, Parts, PolicyText};
 use uuid::Uuid;
 
 use super::{
@@ -156,6 +156,17 @@ impl Globals {
     ) -> Result<Store, CliError> {
         let folder = self.unlocked()?.with_list(listed);
         self.told(self.when_free(&folder, Access::Existing).await?)
+    }
+
+    /// Opens the folder for the command that adopts a policy: that `policy.toml` is not what was adopted is why it
+    /// was called.
+    pub(super) async fn open_to_adopt(&self) -> Result<Store, CliError> {
+        let mut parts = self.when_free(&self.unlocked()?, Access::Existing).await?;
+        parts.notes.retain(|told| !matches!(told, Note::Error(FolderError::PolicyChanged { .. })));
+        let completed = parts.oubliette.completed().to_vec();
+        let store = self.told(parts)?;
+        completed.iter().for_each(|erased| tell_completed(self.json, erased));
+        Ok(store)
     }
 
     /// Opens the folder for a command that looks whether it is whole.

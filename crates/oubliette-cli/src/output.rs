@@ -57,9 +57,12 @@ impl Out {
         tables::lines(table).iter().try_for_each(|line| self.line(line))
     }
 
-    /// A table whose last column is text that is only looked at: a terminal's width cuts it.
-    pub(super) fn cut_table(&mut self, table: Table) -> io::Result<()> {
-        tables::cut(table).iter().try_for_each(|line| self.line(line))
+    /// A table whose last column is text that is only looked at: a terminal's width cuts it. Returns whether it
+    /// did, for whoever prints it to say so.
+    pub(super) fn cut_table(&mut self, table: Table) -> io::Result<bool> {
+        let (lines, is_cut) = tables::cut(table);
+        lines.iter().try_for_each(|line| self.line(line))?;
+        Ok(is_cut)
     }
 
     /// Hands on what is buffered: before waiting, and at the end.

@@ -4,9 +4,10 @@ use clap::Args;
 use comfy_table::Table;
 use oubliette::{
     erasure::{Bystander, NotReached, PendingError, Plan},
-    event::{Cause, Generation, Subject, Timestamp},
+    event::{Cause, ErasureId, Generation, Subject, Timestamp},
     vault::{Backup, BackupState},
 };
+use serde::Serialize;
 
 use super::{
     clock::time,
@@ -28,11 +29,24 @@ pub(super) async fn run(globals: &Globals, args: &PlanArgs, out: &mut Out) -> Re
     let store = globals.open_existing().await?;
     let plan = store.plan(&args.subject).await?;
     if globals.json {
-        out.json(&plan)?;
+        // `forget` has a member `already` that says yes or no.
+        let mut plan = plan;
+        let forgotten_by = plan.already.take();
+        out.json(&Row { forgotten_by, plan: &plan })?;
         return Ok(());
     }
     describe(&plan).lines().try_for_each(|line| out.line(line))?;
     Ok(())
+}
+
+/// The plan for programs.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    /// The erasure that did it, where it is done already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgotten_by: Option<ErasureId>,
 }
 
 /// The plan for people.

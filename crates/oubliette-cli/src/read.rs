@@ -254,6 +254,9 @@ impl Skipped {
     }
 }
 
+/// A page of events is read by looking down it, one line each; but nobody should take a cut payload for a whole one.
+const CUT: &str = "what ends in … is cut where the terminal ends; `--json`, or a pipe such as `| less`, shows it whole";
+
 /// Writes events; returns how many. `read` begins to read, or goes on behind an event that cannot be opened.
 async fn show(
     globals: &Globals,
@@ -265,6 +268,7 @@ async fn show(
     let Some(mut events) = read(None, how.limit) else { return Ok(0) };
     let (mut shown, mut skipped) = (0, Skipped::default());
     let mut table = columns.table();
+    let mut is_cut = false;
     let mut result = Ok(());
     loop {
         let event = match events.try_next().await {
@@ -297,14 +301,17 @@ async fn show(
         }
         columns.add(&mut table, &event);
         if table.row_count() == TABLE {
-            out.cut_table(std::mem::replace(&mut table, columns.table()))?;
+            is_cut |= out.cut_table(std::mem::replace(&mut table, columns.table()))?;
             out.line("")?;
         }
     }
     if !table.is_empty() {
-        out.cut_table(table)?;
+        is_cut |= out.cut_table(table)?;
     }
     out.flush()?;
+    if is_cut {
+        note(false, CUT);
+    }
     skipped.tell(globals.json);
     result.map(|()| shown as u64)
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     clock::{from_now, span, time},
-    exit::{CliError, Exit},
+    exit::CliError,
     open::{Globals, Store},
     output::{self, Out, stderr_style, stdout_style, to_stderr},
 };
@@ -167,8 +167,7 @@ fn confirm(before: &Timestamp) -> Result<(), CliError> {
     if answer.trim() == "yes" {
         return Ok(());
     }
-    to_stderr("not confirmed; nothing was changed");
-    Err(CliError::Told(Exit::Failed))
+    Err(CliError::failed("not confirmed; nothing was changed"))
 }
 
 /// How finely the bar shows how far it is.

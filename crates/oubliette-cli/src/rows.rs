@@ -190,9 +190,12 @@ struct Members<'a> {
     problem: Option<RowErrorKind>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// The longest name of a member that is told.
+const NAME: usize = 40;
+
+#[derive(Debug)]
 enum RowErrorKind {
-    Unknown(usize),
+    Unknown(String),
     Twice(&'static str),
 }
 
@@ -219,7 +222,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                     number += 1;
                     let value: &'de RawValue = map.next_value()?;
                     let problem = match NAMES.iter().position(|name| *name == key) {
-                        None => RowErrorKind::Unknown(number),
+                        None => RowErrorKind::Unknown(named(&key, number)),
                         Some(at) if members.known[at].replace(value).is_some() => {
                             RowErrorKind::Twice(NAMES[at])
                         }
@@ -234,6 +237,17 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
+/// A member in words: by its name where that is a plain word, as names of columns are, and else by its number. What has
+/// an `@` or a space in it may be what somebody wrote in the place of a name.
+fn named(name: &str, number: usize) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+    if name.chars().count() <= NAME && !name.is_empty() && name.chars().all(plain) {
+        format!("`{name}`")
+    } else {
+        format!("number {number}")
+    }
+}
+
 /// A key, borrowed unless it has escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -242,7 +256,7 @@ impl<'a> Members<'a> {
     fn check(self) -> Result<Self, RowError> {
         match self.problem {
             None => Ok(self),
-            Some(RowErrorKind::Unknown(number)) => Err(RowError::Unknown(number)),
+            Some(RowErrorKind::Unknown(name)) => Err(RowError::Unknown(name)),
             Some(RowErrorKind::Twice(name)) => Err(RowError::Twice(name)),
         }
     }

@@ -17,6 +17,8 @@ const LOOKS: TableStyle = TableStyle::new()
 
 /// The least that is left to a column that is cut: where it would be less, there are paragraphs.
 const LAST: u16 = 16;
+/// The width of a terminal that does not tell its own.
+const USUAL: u16 = 80;
 /// Between columns.
 const GAP: u16 = 2;
 
@@ -77,7 +79,7 @@ pub(super) fn number(number: impl ToString) -> Cell {
 /// A table as lines of which nothing is cut.
 pub(super) fn lines(mut table: Table) -> Vec<String> {
     match too_narrow_for(&table) {
-        Some(width) => paragraphs(&table, width, false),
+        Some(width) => paragraphs(&table, width, false).0,
         None => {
             // The table itself would count the white space behind its last column.
             table.set_width(u16::MAX);
@@ -86,17 +88,17 @@ pub(super) fn lines(mut table: Table) -> Vec<String> {
     }
 }
 
-/// A table as lines, its last column cut where the terminal ends.
-pub(super) fn cut(mut table: Table) -> Vec<String> {
-    let Some(width) = terminal_width() else { return arranged(&table) };
+/// A table as lines, its last column cut where the terminal ends; and whether that cut anything.
+pub(super) fn cut(mut table: Table) -> (Vec<String>, bool) {
+    let Some(width) = terminal_width() else { return (arranged(&table), false) };
     let widths = table.column_max_content_widths();
-    let Some((last, others)) = widths.split_last() else { return Vec::new() };
+    let Some((last, others)) = widths.split_last() else { return (Vec::new(), false) };
     let others = others.iter().fold(0, |sum: u16, width| sum.saturating_add(*width + GAP));
     if others.saturating_add(LAST.min(*last)) > width {
         return paragraphs(&table, usize::from(width), true);
     }
     table.set_width(width);
-    arranged(&table)
+    (arranged(&table), others.saturating_add(*last) > width)
 }
 
 /// Without the white space that fills the last column.
@@ -105,11 +107,11 @@ fn arranged(table: &Table) -> Vec<String> {
 }
 
 /// Each row as a line with what its first column has, and the rest indented below. With `cut`, the last
-/// column ends with its line.
-fn paragraphs(table: &Table, width: usize, cut: bool) -> Vec<String> {
+/// column ends with its line; returned is also whether that cut anything.
+fn paragraphs(table: &Table, width: usize, cut: bool) -> (Vec<String>, bool) {
     let names: Vec<String> =
         table.header().into_iter().flat_map(Row::cell_iter).map(Cell::content).collect();
-    let mut lines = Vec::new();
+    let (mut lines, mut is_cut) = (Vec::new(), false);
     for row in table.row_iter() {
         let cells = names.iter().zip(row.cell_iter().map(Cell::content));
         let mut cells = cells.filter(|(_, content)| !content.is_empty());
@@ -119,9 +121,13 @@ fn paragraphs(table: &Table, width: usize, cut: bool) -> Vec<String> {
             cells.map(|(name, content)| format!("{name} {content}")).collect();
         let last = if cut { rest.pop() } else { None };
         lines.extend(packed(&rest, width));
-        lines.extend(last.map(|text| shortened(&format!("  {text}"), width)));
+        if let Some(last) = last.map(|text| format!("  {text}")) {
+            let short = shortened(&last, width);
+            is_cut |= short != last;
+            lines.push(short);
+        }
     }
-    lines
+    (lines, is_cut)
 }
 
 /// Texts behind each other on indented lines that are no wider than this. One is broken only where it does not
@@ -176,7 +182,12 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 /// How wide stdout is, where it is a terminal.
 fn terminal_width() -> Option<u16> {
-    if stdout().is_terminal() { Table::new().width() } else { None }
+    stdout().is_terminal().then(|| known_width(Table::new().width()))
+}
+
+/// A terminal that says it has no columns does not know: a pseudo-terminal whose size nobody set, a serial line.
+fn known_width(said: Option<u16>) -> u16 {
+    said.filter(|width| *width > 0).unwrap_or(USUAL)
 }
 
 #[cfg(test)]
@@ -192,15 +203,23 @@ mod tests {
         assert_eq!(wrapped("ü ü ü", 7), ["  ü ü ü"]);
     }
 
+    /// Each word had a line of its own.
+    #[test]
+    fn a_terminal_that_says_it_has_no_columns_is_taken_for_a_usual_one() {
+        assert_eq!([None, Some(0), Some(120)].map(known_width), [80, 80, 120]);
+    }
+
     #[test]
     fn a_row_that_does_not_fit_is_a_paragraph_and_says_what_is_what() {
         let mut erasures = table(&["erasure", "keys", "epoch", "reason"]);
         add(&mut erasures, vec![cell("01a2"), number(17), cell(""), cell("asked by a letter")]);
         let whole = ["erasure 01a2", "  keys 17", "  reason asked by a", "  letter"];
-        assert_eq!(paragraphs(&erasures, 19, false), whole);
-        assert_eq!(paragraphs(&erasures, 80, false)[1], "  keys 17 · reason asked by a letter");
+        assert_eq!(paragraphs(&erasures, 19, false).0, whole);
+        assert_eq!(paragraphs(&erasures, 80, false).0[1], "  keys 17 · reason asked by a letter");
         let cut = ["erasure 01a2", "  keys 17", "  reason asked by…"];
-        assert_eq!(paragraphs(&erasures, 18, true), cut);
+        let (lines, is_cut) = paragraphs(&erasures, 18, true);
+        assert!(lines == cut && is_cut, "{lines:?}");
+        assert!(!paragraphs(&erasures, 28, true).1);
         assert_eq!(shortened("üüü", 3), "üüü");
         assert_eq!(shortened("üüüü", 3), "üü…");
     }

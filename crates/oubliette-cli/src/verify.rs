@@ -5,7 +5,6 @@ use oubliette::audit::{
     Severity,
     verify::{VerifyOptions, VerifyProgress, VerifyReport},
 };
-use serde::Serialize;
 
 use super::{
     allowed::Touches,
@@ -13,6 +12,7 @@ use super::{
     findings::Findings,
     open::Globals,
     output::{Out, count},
+    report::Report,
     watch::Watch,
 };
 
@@ -73,19 +73,12 @@ pub(super) async fn run(
     findings.tell(out)?;
     let report = verified?;
     if globals.json {
-        out.json(&Tagged { kind: "report", clean: report.is_clean(), report: &report })?;
+        let (clean, found) = (report.is_clean(), &report.found);
+        out.json(&Report { clean, report: &report, found })?;
     } else {
         in_words(&report).iter().try_for_each(|line| out.line(line))?;
     }
     if report.is_clean() { Ok(()) } else { Err(CliError::Told(Exit::Failed)) }
-}
-
-#[derive(Serialize)]
-struct Tagged<'a> {
-    kind: &'static str,
-    clean: bool,
-    #[serde(flatten)]
-    report: &'a VerifyReport,
 }
 
 fn in_words(report: &VerifyReport) -> Vec<String> {

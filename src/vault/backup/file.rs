@@ -31,24 +31,25 @@ impl Draft {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(BackupError::io(&path))?;
+        let file = options.open(&path).map_err(BackupError::io(place))?;
         Ok(Self { file, path, place: place.to_owned() })
     }
 
     /// Where ciphertext is to go, and how that went.
     pub(super) fn sink(&self) -> Result<(Sink, Failure), BackupError> {
-        let file = self.file.try_clone().map_err(BackupError::io(&self.path))?;
+        let file = self.file.try_clone().map_err(BackupError::io(&self.place))?;
         let failure = Failure::default();
         Ok((Sink { file, failure: failure.clone() }, failure))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Where it is to be: what errors name, because nobody asked for a draft.
+    pub(super) fn place(&self) -> &Path {
+        &self.place
     }
 
     /// Makes it durable, and gives it its name, unless something has that by now.
     pub(super) fn put_in_place(self) -> Result<(), BackupError> {
-        self.file.sync_all().map_err(BackupError::io(&self.path))?;
+        self.file.sync_all().map_err(BackupError::io(&self.place))?;
         match fs::hard_link(&self.path, &self.place) {
             // A crash just here leaves both names; the catalogue says that it is incomplete.
             Ok(()) => fs::remove_file(&self.path).map_err(BackupError::io(&self.path))?,

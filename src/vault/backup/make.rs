@@ -173,7 +173,7 @@ impl Writing {
         draft: Draft,
         header: &Header,
     ) -> Result<Self, BackupError> {
-        let writer = Writer::begin(sealer, header).map_err(BackupError::io(draft.path()))?;
+        let writer = Writer::begin(sealer, header).map_err(BackupError::io(draft.place()))?;
         Ok(Self { writer, failure, draft, keys: 0 })
     }
 
@@ -187,13 +187,13 @@ impl Writing {
             }
             walked += 1;
             self.keys += u64::from(places::is_key(&place));
-            self.writer.walked(&place, &value).map_err(BackupError::io(self.draft.path()))?;
+            self.writer.walked(&place, &value).map_err(BackupError::io(self.draft.place()))?;
             if walked % PLACES_PER_LOOK == 0 {
-                self.failure.check(self.draft.path())?;
+                self.failure.check(self.draft.place())?;
                 progress(walked);
             }
         }
-        self.writer.end_of_walk().map_err(BackupError::io(self.draft.path()))?;
+        self.writer.end_of_walk().map_err(BackupError::io(self.draft.place()))?;
         Ok(walked)
     }
 
@@ -203,7 +203,7 @@ impl Writing {
             let changed = shared.disk.tap.take();
             let few = changed.len() <= FEW_CHANGES;
             Delta::each(&shared.disk, changed, &mut |delta| self.change(&delta))?;
-            self.failure.check(self.draft.path())?;
+            self.failure.check(self.draft.place())?;
             if few {
                 break;
             }
@@ -212,15 +212,15 @@ impl Writing {
     }
 
     fn change(&mut self, delta: &Delta) -> Result<(), BackupError> {
-        self.writer.change(delta).map_err(BackupError::io(self.draft.path()))
+        self.writer.change(delta).map_err(BackupError::io(self.draft.place()))
     }
 
     fn end(mut self, last: &[Delta]) -> Result<u64, BackupError> {
         last.iter().try_for_each(|delta| self.change(delta))?;
         let Self { writer, failure, draft, keys } = self;
-        let io = BackupError::io(draft.path());
+        let io = BackupError::io(draft.place());
         writer.end().and_then(Sealer::finish).map_err(io)?;
-        failure.check(draft.path())?;
+        failure.check(draft.place())?;
         draft.put_in_place()?;
         Ok(keys)
     }

@@ -23,6 +23,9 @@ pub(super) struct Mirror {
     made: bool,
     /// Why it could not be reached, or written, the last time.
     pub(super) trouble: Option<String>,
+    /// What was logged of that: the root changes several times in one command, and each time the same device is
+    /// away.
+    logged: Option<String>,
 }
 
 /// A mirror that is open.
@@ -39,8 +42,8 @@ impl Mirror {
             Some(name) => name.to_owned(),
             None => return Err(refused(&path, "its path is not UTF-8")),
         };
-        let (confirmed, trouble) = (None, None);
-        Ok(Self { path, name, confirmed, known: false, made: false, trouble })
+        let (confirmed, trouble, logged) = (None, None, None);
+        Ok(Self { path, name, confirmed, known: false, made: false, trouble, logged })
     }
 
     /// One that the slot notes.
@@ -52,6 +55,7 @@ impl Mirror {
             known: true,
             made: false,
             trouble: None,
+            logged: None,
         }
     }
 
@@ -107,10 +111,16 @@ impl Mirror {
     pub(super) fn write(&mut self, bytes: &[u8], root: &Root) {
         self.known = true;
         match self.try_write(bytes, root) {
-            Ok(()) => (self.confirmed, self.trouble) = (Some(root.epoch), None),
+            Ok(()) => {
+                self.confirmed = Some(root.epoch);
+                (self.trouble, self.logged) = (None, None);
+            }
             Err(error) => {
                 let why = trouble(&error);
-                tracing::warn!(mirror = %self.name, %why, "a mirror of the root slot cannot be written");
+                if self.logged.as_ref() != Some(&why) {
+                    tracing::warn!(mirror = %self.name, %why, "a mirror of the root slot cannot be written");
+                    self.logged = Some(why.clone());
+                }
                 self.trouble = Some(why);
             }
         }

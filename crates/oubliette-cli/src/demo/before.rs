@@ -95,11 +95,12 @@ pub(super) async fn raw(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
             stage.line(&format!("    {shown}"))?;
         }
     }
+    let mut searched = Vec::new();
     let mut hits = |text: &str| -> Result<usize, Failure> {
         let events = folder::grep(&bank.events, text)?;
         let vault = folder::grep(&bank.vault, text)?;
         stage.line(&format!("grep {text:<22}  events/: {events}   vault/: {vault}"))?;
-        stage.fact(&format!("grep {text}"), serde_json::json!({"events": events, "vault": vault}));
+        searched.push(serde_json::json!({"text": text, "events": events, "vault": vault}));
         Ok(events + vault)
     };
     let secret =
@@ -107,6 +108,7 @@ pub(super) async fn raw(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
             .iter()
             .sum::<usize>();
     let public = hits(ANNIKA.colour)?;
+    stage.fact("searched", searched);
     stage.check(
         "surname, first name, plate and IBAN are in no file of store or vault",
         secret == 0,

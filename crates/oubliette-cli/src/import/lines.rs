@@ -27,10 +27,10 @@ const SOURCES: Uuid = Uuid::from_u128(0x57ff261f6b5d4a84a96e002d6a9d0371);
 /// Ids for the rows of one source that have none: from its name and the line's number, never
 /// from what the line says.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ids(Uuid);
+pub(crate) struct Ids(Uuid);
 
 impl Ids {
-    pub(super) fn of(source: &str) -> Self {
+    pub(crate) fn of(source: &str) -> Self {
         Self(Uuid::new_v5(&SOURCES, source.as_bytes()))
     }
 
@@ -42,31 +42,31 @@ impl Ids {
 /// Lines that can be appended in one go without changing their order: a stream has its events
 /// next to each other.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) lines: Vec<Line>,
+pub(crate) struct Batch {
+    pub(crate) lines: Vec<Line>,
     /// Where the input stands after it, in bytes.
-    pub(super) end: u64,
+    pub(crate) end: u64,
 }
 
 impl Batch {
-    pub(super) fn has_events(&self) -> bool {
+    pub(crate) fn has_events(&self) -> bool {
         self.lines.iter().any(|line| matches!(line.what, What::Event { .. }))
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// From 1, blank lines included.
-    pub(super) number: u64,
-    pub(super) what: What,
+    pub(crate) number: u64,
+    pub(crate) what: What,
     /// Which of [`NOT_TAKEN`] it has.
-    pub(super) not_taken: [bool; NOT_TAKEN.len()],
+    pub(crate) not_taken: [bool; NOT_TAKEN.len()],
     /// Whether its payload is a text that is itself a JSON object or list.
-    pub(super) in_text: bool,
+    pub(crate) in_text: bool,
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(crate) enum What {
     Event {
         stream: StreamName,
         event: NewEvent,
@@ -83,7 +83,7 @@ pub(super) enum What {
 
 /// Why reading cannot go on.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// A row needs an id, and there is no name to make one from.
     NoSource(u64),
     /// The first line is not the beginning of a row: all others would be bad as well.
@@ -93,7 +93,7 @@ pub(super) enum Stop {
 
 /// Reads lines.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: BufReader<R>,
     ids: Option<Ids>,
     holes: bool,
@@ -110,14 +110,14 @@ pub(super) struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    pub(super) fn new(input: R, ids: Option<Ids>, holes: bool, waits: bool) -> Self {
+    pub(crate) fn new(input: R, ids: Option<Ids>, holes: bool, waits: bool) -> Self {
         let input = BufReader::with_capacity(256 * 1024, input);
         let (number, at, held, stop) = (0, 0, None, None);
         Self { input, ids, holes, waits, first: true, number, at, held, stop }
     }
 
     /// The next lines; `None` at the end.
-    pub(super) fn next_batch(&mut self) -> Result<Option<Batch>, Stop> {
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, Stop> {
         if let Some(stop) = self.stop.take() {
             return Err(stop);
         }

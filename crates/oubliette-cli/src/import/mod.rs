@@ -6,28 +6,30 @@
 mod appending;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod lines;
+pub(crate) mod lines;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::{IsTerminal, Read, stderr, stdin},
     path::{Path, PathBuf},
 };
 
 use clap::Args;
+use futures::TryStreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
+use oubliette::store::{EventStore, ReadAllOptions};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::rows::NOT_TAKEN;
 use super::{
     exit::{CliError, Exit},
-    open::Globals,
-    output::{Out, agree, count, note, stderr_style, to_stderr},
+    open::{Globals, Store},
+    output::{Out, agree, count, note, printable, stderr_style, to_stderr},
 };
 use appending::{Appender, Outcome};
-use lines::{Batch, Ids, Lines, Stop};
+use lines::{Batch, Ids, Lines, Stop, What};
 
 /// Import events, one JSON object a line (NDJSON)
 #[derive(Debug, Args)]
@@ -47,8 +49,12 @@ even the stream can be told costs only itself.
 
 A row without an id gets one from the name of its source and its line number, so
 that the same import may be repeated, also after a crash: what is there already
-is not doubled. The name is the file's path, unless --source says another: use
-it where the file moves, or its lines change.
+is not doubled. The name is the file's absolute path, unless --source says
+another: say one where the file may move, or its lines change. The same rows
+under another path would be stored twice.
+
+It has no dry run. `oubliette policy check POLICY --sample FILE` reads the same
+rows, says which are bad or would be refused, and stores nothing.
 
 With --policy the rows are imported under that policy. The folder adopts it
 before the first of them is stored. If all are refused, it keeps its own.
@@ -60,13 +66,16 @@ pub(super) struct ImportArgs {
     /// The file; `-` is stdin
     #[arg(value_name = "FILE|-")]
     file: PathBuf,
-    /// The name from which rows without an id get theirs
+    /// The name from which rows without an id get theirs; the file's absolute path without it
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     source: Option<String>,
     /// Take rows with shredded or withheld parts, too: what is readable of them is sealed anew, and
     /// what is missing stays missing and says so. Tombstones are passed over
     #[arg(long)]
     with_holes: bool,
+    /// What people look for; it says what there is instead
+    #[arg(long, hide = true)]
+    dry_run: bool,
 }
 
 /// How it went.
@@ -87,6 +96,15 @@ struct Summary {
     /// The first line whose payload is JSON within a text.
     #[serde(skip)]
     in_text: Option<u64>,
+    /// Rows whose ids were made of the source.
+    #[serde(skip)]
+    made_ids: MadeIds,
+}
+
+#[derive(Debug, Default)]
+struct MadeIds {
+    imported: u64,
+    already: u64,
 }
 
 pub(super) async fn run(
@@ -94,9 +112,17 @@ pub(super) async fn run(
     args: ImportArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
+    if args.dry_run {
+        return Err(CliError::usage("import has no dry run").with_hint(
+            "`oubliette policy check POLICY --sample FILE` reads the same rows, says which are bad or would be \
+             refused, and stores nothing",
+        ));
+    }
     let input = Input::open(&args.file, args.source.is_some())?;
+    let of_path = args.source.is_none();
     let source = args.source.or_else(|| input.name.clone());
     let (store, mut adoption) = globals.open_or_create().await?;
+    let had_streams = of_path && has_streams(&store).await;
 
     let watch = Watch::new(globals.json, input.bytes);
     let ids = source.as_deref().map(Ids::of);
@@ -119,7 +145,7 @@ pub(super) async fn run(
         let batch = match batches.recv().await {
             Some(Ok(Some(batch))) => batch,
             Some(Ok(None)) | None => break Ok(()),
-            Some(Err(stop)) => break Err(stop.into()),
+            Some(Err(stop)) => break Err(stop.told("")),
         };
         let taken = async {
             if batch.has_events() {
@@ -150,6 +176,9 @@ pub(super) async fn run(
         note(globals.json, &text);
     }
     tell(globals.json, &summary, out)?;
+    if had_streams && summary.made_ids.imported > 0 && summary.made_ids.already == 0 {
+        tell_of_path(globals.json, &summary);
+    }
     match ended {
         Err(CliError::Pipe) => Err(CliError::Pipe),
         Err(error) => Err(error.with_hint(
@@ -171,7 +200,11 @@ async fn take(
     out: &mut Out,
 ) -> Result<bool, CliError> {
     let end = batch.end;
+    let mut made_ids = HashSet::new();
     for line in &batch.lines {
+        if matches!(line.what, What::Event { made_id: true, .. }) {
+            made_ids.insert(line.number);
+        }
         for (name, _) in NOT_TAKEN.iter().zip(line.not_taken).filter(|(_, said)| *said) {
             *summary.not_taken.entry(name).or_default() += 1;
         }
@@ -191,6 +224,11 @@ async fn take(
     let stored = outcomes.iter().any(|(_, outcome)| there(outcome));
     for (line, outcome) in outcomes {
         summary.lines += 1;
+        match outcome {
+            Outcome::Imported if made_ids.contains(&line) => summary.made_ids.imported += 1,
+            Outcome::Already if made_ids.contains(&line) => summary.made_ids.already += 1,
+            _ => {}
+        }
         let (count, what) = match &outcome {
             Outcome::Imported => (&mut summary.imported, None),
             Outcome::Already => (&mut summary.already, None),
@@ -230,8 +268,32 @@ fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {
         out.json(summary)?;
     } else {
         out.line(&words)?;
+        if let Some(source) = &summary.source
+            && summary.made_ids.imported + summary.made_ids.already > 0
+        {
+            out.line(&format!(
+                "rows without an id got theirs from the source {}",
+                printable(source)
+            ))?;
+        }
     }
     Ok(())
+}
+
+/// Whether anything is in the folder: what cannot be read is there as well.
+async fn has_streams(store: &Store) -> bool {
+    let first = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
+    !matches!(store.read_all(first).try_next().await, Ok(None))
+}
+
+/// A path is a name that changes: nobody can see from the rows that they were imported under another one.
+fn tell_of_path(json: bool, summary: &Summary) {
+    let text = format!(
+        "{} without an id got theirs from the file's path. If these rows were imported under another path before, \
+         they are stored twice now: --source NAME gives rows a name that stays",
+        count(summary.made_ids.imported, "row")
+    );
+    note(json, &text);
 }
 
 /// Why a line that is not bad itself is not imported.
@@ -273,21 +335,22 @@ impl Input {
     }
 }
 
-impl From<Stop> for CliError {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::NoSource(line) => Self::usage(format!(
-                "line {line} has no id, and stdin has no name to make one from: say --source NAME"
+impl Stop {
+    /// As an error; `of` says of what the lines are, where that is not plain.
+    pub(crate) fn told(self, of: &str) -> CliError {
+        match self {
+            Self::NoSource(line) => CliError::usage(format!(
+                "line {line}{of} has no id, and stdin has no name to make one from: say --source NAME"
             )),
-            Stop::NotRows(line) => Self::usage(format!(
-                "line {line} is no row: import takes NDJSON, one JSON object a line, such as \
+            Self::NotRows(line) => CliError::usage(format!(
+                "line {line}{of} is no row: import takes NDJSON, one JSON object a line, such as \
                  {{\"stream\":\"user-456\",\"type\":\"UserRegistered\",\"data\":{{}}}}"
             ))
             .with_hint(
                 "convert CSV and the like first; `jq -c` makes lines of objects that are laid out over \
                  several, `jq -c '.[]'` of a list",
             ),
-            Stop::Io(error) => Self::failed(format!("the input cannot be read: {error}")),
+            Self::Io(error) => CliError::failed(format!("the input cannot be read: {error}")),
         }
     }
 }

@@ -14,6 +14,8 @@ use oubliette::{
 use oubliette_folder::PolicyText;
 use serde_json::json;
 
+use sample::Sampled;
+
 use super::{
     allowed::Touches,
     exit::{CliError, Exit},
@@ -42,7 +44,8 @@ With a sample it says what of the policy fits none of its events, a pointer that
 is misspelled, say, and which events would be refused.
 
 Exit code 1 where it has errors, or where an event would be refused; warnings
-are no errors.")]
+are no errors. Lines of the sample that are no rows are listed, too, and the
+exit code is 2 then.")]
     Check {
         /// The policy, TOML
         #[arg(value_name = "FILE")]
@@ -102,7 +105,7 @@ pub(super) async fn run(
 async fn adopt(globals: &Globals, file: Option<&Path>, out: &mut Out) -> Result<(), CliError> {
     let folder = globals.folder();
     let text = file.map_or_else(|| folder.policy_to_adopt(), PolicyText::load)?;
-    let store = globals.open_existing().await?;
+    let store = globals.open_to_adopt().await?;
     let vault = store.vault().ok_or(VaultError::Unsupported("opened without a vault"))?;
     let former = folder.adopt(vault, &text).await?;
     let mut gone = former.policy().owner_rules().to_vec();
@@ -181,18 +184,19 @@ fn check(
             let errors: Vec<_> = wrong.errors().iter().map(as_object).collect();
             let found = json!({ "file": name, "ok": false, "errors": errors, "warnings": [] });
             out.json(&found)?;
-            return Err(CliError::Told(Exit::Failed));
+            return Err(wrong.into());
         }
         policy => policy?,
     };
     let digest = policy.digest().to_string();
     let sampled = sample.map(|sample| sample::try_on(&policy, sample)).transpose()?;
+    let wrong = sampled.as_ref().and_then(Sampled::wrong);
     if globals.json {
         let warnings = policy.warnings().iter().map(|warning| {
             json!({ "line": warning.line, "column": warning.column, "message": warning.message })
         });
         let mut found = json!({
-            "file": name, "ok": true, "digest": digest,
+            "file": name, "ok": wrong.is_none(), "digest": digest,
             "errors": [], "warnings": warnings.collect::<Vec<_>>(),
         });
         if let Some(sampled) = &sampled {
@@ -207,12 +211,20 @@ fn check(
         if let Some(sampled) = &sampled {
             sampled.as_text().iter().try_for_each(|line| out.line(line))?;
         }
-        out.line(&format!("{} {name}, digest {digest}", style.green("good:")))?;
+        out.line(&match &wrong {
+            None => format!("{} {name}, digest {digest}", style.green("good:")),
+            Some(wrong) => {
+                format!("{} {name}, digest {digest}: {wrong}", style.red("not good:"))
+            }
+        })?;
     }
-    match sampled {
-        Some(sampled) if sampled.is_refused() => Err(CliError::Told(Exit::Failed)),
-        _ => Ok(()),
-    }
+    let Some(wrong) = wrong else { return Ok(()) };
+    Err(match (sampled.is_some_and(|sampled| sampled.is_bad()), globals.json) {
+        (true, true) => CliError::usage(wrong),
+        (false, true) => CliError::failed(wrong),
+        (true, false) => CliError::Told(Exit::Usage),
+        (false, false) => CliError::Told(Exit::Failed),
+    })
 }
 
 fn as_object(error: &PolicyError) -> serde_json::Value {

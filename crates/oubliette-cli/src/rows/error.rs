@@ -1,11 +1,12 @@
-//! What is wrong with a row, in words that hold nothing of it.
+//! What is wrong with a row, in words that hold no value of it.
 
 use std::fmt;
 
 use oubliette::event::{JsonError, MAX_PAYLOAD_BYTES, NameError};
 use serde::de::DeserializeOwned;
 
-/// What is wrong with a row. No message holds anything of it but places.
+/// What is wrong with a row. No message holds anything of it but places, and the name of a member that it should not
+/// have, where that is a word.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RowError {
     #[error("not UTF-8, at byte {0}")]
@@ -19,10 +20,10 @@ pub(crate) enum RowError {
     #[error("`{0}` stands twice")]
     Twice(&'static str),
     #[error(
-        "its member number {0} is unknown; a row has stream, type, data, and may have subject, \
+        "its member {0} is unknown; a row has stream, type, data, and may have subject, \
          id, metadata, and what `read` adds"
     )]
-    Unknown(usize),
+    Unknown(String),
     #[error("`{0}` is missing")]
     Missing(&'static str),
     #[error("`{0}` is not a string")]

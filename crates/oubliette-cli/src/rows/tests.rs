@@ -131,6 +131,19 @@ fn holes_are_said_and_taken_only_when_asked_for() {
     }
 }
 
+/// It was told by its number, to be counted out in a line of some hundred characters.
+#[test]
+fn a_member_that_is_unknown_is_told_by_its_name() {
+    let name = |row: &str| match parse(row.as_bytes(), false) {
+        Err(RowError::Unknown(name)) => name,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(name(r#"{"stream":"s","type":"T","data":1,"tenant":"Erika"}"#), "`tenant`");
+    for odd in ["a\\u001b[2J", "erika@example.org", "Erika M", &"x".repeat(50), ""] {
+        assert_eq!(name(&format!(r#"{{"stream":"s","{odd}":1}}"#)), "number 2", "{odd}");
+    }
+}
+
 #[test]
 fn bad_rows_are_refused_without_quoting_them() {
     let why = |line: &str| parse(line.as_bytes(), false).unwrap_err().to_string();
@@ -143,7 +156,7 @@ fn bad_rows_are_refused_without_quoting_them() {
         (r#"{"stream":7,"type":"T","data":1}"#, "`stream` is not a string"),
         (r#"{"stream":"Erika M","type":"T","data":1}"#, "white space"),
         (r#"{"stream":"s","type":"T","data":1,"data":2}"#, "`data` stands twice"),
-        (r#"{"stream":"s","Erika":"T","data":1}"#, "member number 2 is unknown"),
+        (r#"{"stream":"s","Marker":"Erika","data":1}"#, "its member `Marker` is unknown"),
         (r#"{"stream":"s","type":"T","data":{"Erika":1,"Erika":2}}"#, "same key twice"),
         (r#"{"stream":"s","type":"T","data":1,"id":"Erika"}"#, "not a UUID"),
         (r#"{"stream":"s","type":"T","data":1,"metadata":["Erika"]}"#, "not an object"),

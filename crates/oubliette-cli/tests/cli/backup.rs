@@ -171,7 +171,7 @@ fn what_cannot_be_backed_up_is_refused_with_a_word_on_what_to_do() {
         (2, vec!["--to", &to, "--expires", "2127-03-28T02:30", "a.age"], "which zone"),
         (1, vec!["--recipients-file", "absent", "--expires", "90d", "a.age"], "absent"),
         (1, vec!["--to", &to, "--expires", "90d", "taken.age"], "give another name"),
-        (1, vec!["--to", &to, "--expires", "90d", "no/folder/a.age"], "no/folder"),
+        (1, vec!["--to", &to, "--expires", "90d", "no/folder/a.age"], "no/folder/a.age cannot"),
     ] {
         let told = world.fails(code, &[&["backup"], args.as_slice()].concat());
         assert!(told.contains(says), "{args:?}: {told}");

@@ -188,14 +188,14 @@ fn policies_with_mistakes_name_file_and_line_and_change_nothing() {
 }
 
 #[test]
-fn no_message_of_an_import_quotes_the_line() {
+fn no_message_of_an_import_quotes_a_value_of_the_line() {
     let world = world();
     let lines = [
         r#"{"stream":"Erika Musterfrau","type":"T","data":1}"#,
         r#"{"stream":"s","type":"T","data":{"Erika":1,"Erika":2}}"#,
         r#"{"stream":"t","type":"T","data":{"$sealed":"Erika"}}"#,
         r#"{"stream":"s","type":["Erika"],"data":1}"#,
-        r#"{"Erika":1}"#,
+        r#"{"Erika Musterfrau":1}"#,
         r#""Erika""#,
         "Erika",
     ];

@@ -72,6 +72,40 @@ fn wrong_usage_is_json_where_json_is_asked_for() {
     assert!(world.ok(&["--json", "read", "--help"]).contains("Usage"));
 }
 
+/// The message was the help's first line, or had a command in it that is nobody's to call.
+#[test]
+fn a_command_without_its_subcommand_says_which_there_are() {
+    let world = World::new();
+    for (args, path, names) in [
+        (&["--json", "policy"] as &[&str], "oubliette policy", "check, adopt, try, show"),
+        (&["owners", "--json"], "oubliette owners", "rebuild"),
+        (&["--json", "root", "mirror"], "oubliette root mirror", "add, retire"),
+        (&["--json"], "oubliette", "demo, import, append"),
+    ] {
+        let told: Value = serde_json::from_str(&world.fails(2, args)).unwrap();
+        let begins = format!("`{path}` needs a subcommand, one of: {names}");
+        assert!(told["error"].as_str().unwrap().starts_with(&begins), "{told}");
+        assert_eq!((&told["kind"], &told["exit"]), (&"usage".into(), &2.into()));
+    }
+    for args in [&[] as &[&str], &["--json"], &["--dir", "x"], &["--read-only"]] {
+        assert!(!world.fails(2, args).contains("drill-reader"), "{args:?}");
+    }
+}
+
+#[test]
+fn a_claim_that_is_not_there_is_an_error_for_programs() {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T"]);
+    let id = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11";
+    for how in ["--stored", "--acknowledge"] {
+        let ran = world.run(&["--json", "settle", id, how]);
+        let told: Value = serde_json::from_str(&ran.stderr).unwrap();
+        assert_eq!((ran.code, &told["exit"]), (1, &1.into()), "{told}");
+        assert_eq!(crate::world::rows(&ran.stdout)[0]["event"], id);
+        assert_eq!(world.run(&["settle", id, how]).stderr, "");
+    }
+}
+
 #[test]
 fn the_exit_code_is_3_for_a_conflict() {
     let world = World::new();

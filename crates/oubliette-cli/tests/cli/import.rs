@@ -57,12 +57,53 @@ fn bad_lines_are_listed_and_cost_only_themselves() {
     let people = world.run(&["import", "rows.ndjson"]);
     assert_eq!(
         people.stdout,
-        "0 imported, 2 already there, 6 bad, 1 held back behind a bad line of its stream\n"
+        format!(
+            "0 imported, 2 already there, 6 bad, 1 held back behind a bad line of its stream\n\
+             rows without an id got theirs from the source {}\n",
+            world.path("rows.ndjson").canonicalize().unwrap().display()
+        )
     );
     assert!(
         people.stderr.contains("line 5: `stream`: a stream name must not"),
         "{}",
         people.stderr
+    );
+}
+
+/// Nobody was told that the same rows under another path would be there twice.
+#[test]
+fn rows_that_get_their_ids_from_a_path_say_so_where_they_may_be_there_already() {
+    let world = World::new();
+    world.write("rows.ndjson", row("s-1", 1));
+    world.write("moved.ndjson", row("s-1", 1));
+    let twice = "under another path";
+    let import = |args: &[&str]| world.run(&[&["import"], args].concat());
+    // Nothing was there; it is the same source; it has a name that stays; a row has its own id.
+    assert!(!import(&["rows.ndjson"]).stderr.contains(twice));
+    assert!(!import(&["rows.ndjson"]).stderr.contains(twice));
+    let named = import(&["rows.ndjson", "--source", "nightly"]);
+    assert!(!named.stderr.contains(twice), "{}", named.stderr);
+    assert!(named.stdout.contains("from the source nightly\n"), "{}", named.stdout);
+    let with_id =
+        r#"{"stream":"s-2","type":"T","data":1,"id":"6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11"}"#;
+    world.write("ids.ndjson", with_id);
+    let own = import(&["ids.ndjson"]);
+    assert!(!own.stderr.contains(twice) && !own.stdout.contains("source"), "{}", own.stdout);
+    let moved = import(&["moved.ndjson"]);
+    assert!(moved.stderr.contains(twice) && moved.stderr.contains("--source"), "{}", moved.stderr);
+    let source = world.path("moved.ndjson").canonicalize().unwrap();
+    assert!(moved.stdout.contains(source.to_str().unwrap()), "{}", moved.stdout);
+}
+
+#[test]
+fn who_asks_for_a_dry_run_is_told_what_there_is() {
+    let world = World::new();
+    world.write("rows.ndjson", row("s-1", 1));
+    let told = world.fails(2, &["import", "rows.ndjson", "--dry-run"]);
+    assert!(told.contains("policy check POLICY --sample FILE"), "{told}");
+    assert!(
+        !world.path("oubliette-data").exists()
+            && !world.ok(&["import", "--help"]).contains("--dry-run")
     );
 }
 

@@ -9,10 +9,15 @@ use crate::{
 
 /// Runs the program on a terminal so wide, as `script` makes one. `None`: there is no `script` here.
 fn on_a_terminal(world: &World, columns: u16, args: &[&str]) -> Option<Ran> {
+    on_a_terminal_with(world, columns, args, "2>/dev/null")
+}
+
+/// With what the shell is to do with what goes elsewhere than stdout.
+fn on_a_terminal_with(world: &World, columns: u16, args: &[&str], stderr: &str) -> Option<Ran> {
     let program = world.command(args);
     let words: Vec<_> = args.iter().map(|word| format!("'{word}'")).collect();
     let line = format!(
-        "stty cols {columns} rows 40; exec '{}' {} 2>/dev/null",
+        "stty cols {columns} rows 40; exec '{}' {} {stderr}",
         program.get_program().display(),
         words.join(" ")
     );
@@ -88,6 +93,43 @@ fn a_public_key_and_the_day_of_a_tombstone_are_whole_on_a_terminal() {
     let read = on_a_terminal(&world, 80, &["read", "user-1"]).unwrap();
     let tombstone = read.stdout.lines().find(|line| line.contains("tombstone")).unwrap();
     assert!(tombstone.contains(&format!("forgotten {day}")), "{}", read.stdout);
+}
+
+/// Each word had a line of its own.
+#[test]
+fn on_a_terminal_that_says_it_has_no_columns_lines_are_as_wide_as_usual() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "Registered", "--data", r#"{"name":"Erika"}"#]);
+    for args in [&["read", "user-1"][..], &["inventory"], &["keys"]] {
+        let Some(unknown) = on_a_terminal(&world, 0, args) else { return };
+        let usual = on_a_terminal(&world, 80, args).unwrap();
+        assert_eq!(unknown.stdout, usual.stdout, "{args:?}");
+    }
+}
+
+#[test]
+fn a_payload_that_a_terminal_cuts_is_said_to_be_cut_and_a_pipe_has_it_whole() {
+    let world = World::new();
+    let data = format!("{{\"text\":\"{}\"}}", "x".repeat(90));
+    world.ok(&["append", "user-1", "T", "--data", &data]);
+    world.ok(&[
+        "append",
+        "a-stream-of-a-long-name-for-which-there-is-no-room-1",
+        "Typed",
+        "--data",
+        &data,
+    ]);
+    world.ok(&["append", "user-2", "T", "--data", "{}"]);
+    let cut = "is cut where the terminal ends";
+    for (args, is_cut) in
+        [(&["read", "user-1"][..], true), (&["read-all"], true), (&["read", "user-2"], false)]
+    {
+        let Some(told) = on_a_terminal_with(&world, 80, args, "") else { return };
+        assert_eq!((told.stdout.contains('…'), told.stdout.contains(cut)), (is_cut, is_cut));
+        let piped = world.run(args);
+        assert!(!piped.stderr.contains(cut), "{}", piped.stderr);
+        assert_eq!(piped.stdout.contains(&data), is_cut, "{}", piped.stdout);
+    }
 }
 
 /// They were up to 190 columns wide.

@@ -55,6 +55,23 @@ fn a_store_that_was_put_back_is_told_again_of_all_erasures() {
     assert!(world.ok(&["read", "user-3"]).contains("Erika"));
 }
 
+/// Nothing was logged, and nothing said.
+#[test]
+fn a_log_level_that_is_none_is_told_and_the_command_goes_on() {
+    let world = world();
+    for (said, told) in
+        [("quatsch", "`quatsch` is not understood"), ("oubliette=loud", "debug, trace")]
+    {
+        for json in [&[] as &[&str], &["--json"]] {
+            let mut command = world.command(&[json, &["read", "user-1"]].concat());
+            let output = command.env("OUBLIETTE_LOG", said).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success() && stderr.contains(told), "{stderr}");
+            assert!(json.is_empty() || crate::world::rows(&stderr)[0]["note"].is_string());
+        }
+    }
+}
+
 #[test]
 fn an_erasure_is_logged_step_by_step_and_without_names() {
     let world = world();

@@ -81,9 +81,13 @@ fn what_a_check_finds_are_objects_for_programs() {
 
     world.write("bad.toml", "[[stream]]\nmatch = \"user-{id}\"\nhold = 1\npublik = []\n");
     let ran = world.run(&["--json", "policy", "check", "bad.toml"]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
+    let told = crate::world::rows(&ran.stderr).remove(0);
+    assert_eq!((ran.code, &told["kind"], &told["exit"]), (1, &json!("policy.invalid"), &json!(1)));
     let found = crate::world::rows(&ran.stdout).remove(0);
     assert_eq!((&found["ok"], &found["warnings"]), (&json!(false), &json!([])));
+    let absent = world.run(&["--json", "policy", "check", "nowhere.toml"]);
+    let told = crate::world::rows(&absent.stderr).remove(0);
+    assert_eq!((absent.code, &told["exit"]), (1, &json!(1)), "{}", absent.stderr);
     let kinds: Vec<_> =
         found["errors"].as_array().unwrap().iter().map(|e| (&e["kind"], &e["line"])).collect();
     assert_eq!(kinds, [(&json!("not-yet"), &json!(3)), (&json!("word"), &json!(4))]);
@@ -115,7 +119,7 @@ owner  = [ { event = "Opend", add = "{/owner}" } ]
     world.write("events.ndjson", rows);
     let check = ["policy", "check", "policy.toml", "--sample", "events.ndjson"];
     let ran = world.run(&[&["--json"], &check[..]].concat());
-    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "{}", ran.stdout);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
     let sample = &crate::world::rows(&ran.stdout)[0]["sample"];
     let unfit = |rule: &str, word: &str, says: &str| json!({ "rule": rule, "events": 1, "word": word, "says": says });
     assert_eq!(
@@ -123,12 +127,12 @@ owner  = [ { event = "Opend", add = "{/owner}" } ]
         json!([unfit("user-{id}", "public", "/contry"), unfit("account-{id}", "owner", "Opend"),])
     );
     assert_eq!((&sample["events"], &sample["without_rule"]), (&json!(3), &json!(1)));
-    assert_eq!(sample["refused"][0]["line"], 4);
+    assert_eq!(sample["refused"][0]["lines"], json!([4]));
     let told = world.run(&check).stdout;
     for line in [
         "sample: 3 events, 1 without a rule",
         "`public` of `user-{id}`: `/contry` fits nothing in 1 event",
-        "line 4 would be refused: the stream name looks like an e-mail address",
+        "line 4: would be refused: the stream name looks like an e-mail address",
     ] {
         assert!(told.contains(line), "{told}");
     }
@@ -147,6 +151,55 @@ owner  = [ { event = "Opend", add = "{/owner}" } ]
         assert!(fed.code == 2 && fed.stderr.contains(why), "{}", fed.stderr);
     }
     world.fails(1, &["policy", "check", "policy.toml", "--sample", "nowhere"]);
+}
+
+/// It said `good:`, and ended with 1. The first line that was no row hid all that came after it.
+#[test]
+fn a_sample_that_is_refused_is_not_good_and_equal_reasons_are_told_once_with_their_lines() {
+    let world = World::new();
+    world.write("policy.toml", "[[stream]]\nmatch = \"case-{id}\"\nsubject = \"user-{/user}\"\n");
+    let good = r#"{"stream":"case-1","type":"T","data":{"user":7}}"#;
+    let refused = r#"{"stream":"case-1","type":"T","data":{}}"#;
+    let unknown = r#"{"stream":"case-1","type":"T","data":{},"tenant":"Erika"}"#;
+    let check = ["policy", "check", "policy.toml", "--sample", "rows.ndjson"];
+    let json = |code: i32| {
+        let ran = world.run(&[&["--json"], &check[..]].concat());
+        let (found, told) = (crate::world::rows(&ran.stdout), crate::world::rows(&ran.stderr));
+        assert_eq!((ran.code, found.len(), told.len()), (code, 1, 1), "{}", ran.stderr);
+        assert_eq!((&found[0]["ok"], &told[0]["exit"]), (&json!(false), &json!(code)));
+        (found[0]["sample"].clone(), told[0]["error"].as_str().unwrap().to_owned())
+    };
+    let lines = |lines: &[&str]| world.write("rows.ndjson", lines.join("\n"));
+
+    lines(&[&[good][..], &[refused; 7]].concat());
+    let (sample, told) = json(1);
+    assert_eq!(told, "7 of 8 events of the sample would be refused");
+    let group = &sample["refused"][0];
+    assert_eq!((&group["count"], &group["lines"]), (&json!(7), &json!([2, 3, 4, 5, 6])));
+    assert_eq!((sample["refused"].as_array().unwrap().len(), &sample["bad"]), (1, &json!([])));
+    let ran = world.run(&check);
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
+    assert!(!ran.stdout.contains("\ngood:"), "{}", ran.stdout);
+    for words in ["7 lines (2, 3, 4, 5, 6, …): would be refused:", "not good: policy.toml, digest "]
+    {
+        assert!(ran.stdout.contains(words), "{}", ran.stdout);
+    }
+    assert!(ran.stdout.trim_end().ends_with(&told), "{}", ran.stdout);
+
+    // Lines that are no rows are listed, and what comes behind them is looked at as well.
+    lines(&[good, unknown, "{\"stream\"", unknown, refused]);
+    let (sample, told) = json(2);
+    assert_eq!(
+        told,
+        "1 of 2 events of the sample would be refused; 3 lines of the sample are no rows"
+    );
+    let bad = sample["bad"].as_array().unwrap();
+    let numbers: Vec<_> = bad.iter().map(|group| (&group["count"], &group["lines"])).collect();
+    assert_eq!(numbers, [(&json!(2), &json!([2, 4])), (&json!(1), &json!([3]))]);
+    assert!(bad[0]["reason"].as_str().unwrap().contains("`tenant` is unknown"), "{sample}");
+    let ran = world.run(&check);
+    assert!(ran.code == 2 && !ran.stdout.contains("Erika"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("2 lines (2, 4): no row: its member `tenant`"), "{}", ran.stdout);
 }
 
 #[test]
