@@ -10,7 +10,7 @@ use super::{
     compiler::{Compiler, Mistake},
     digest::{digest, owner_digest, owner_rules},
     file::{FieldRule, OnOwnerForgotten, Otherwise, OwnerRule, PolicyFile, StreamRule},
-    identifying::is_identifying,
+    identifying::{Looks, looks},
     path::{PathPattern, PathStep},
     pattern::NamePattern,
     personal_data,
@@ -336,11 +336,17 @@ impl Compiler<'_> {
             PathStep::Key(key) => Some(key),
             PathStep::Any => None,
         });
-        if named.is_some_and(|name| is_identifying(name)) {
-            let message =
-                format!("`{place}` is public and may identify somebody (GDPR, Recital 26)");
-            self.warn(at, message);
-        }
+        let Some(looks) = named.and_then(|name| looks(name)) else { return };
+        let why = match looks {
+            Looks::Identifying => "may identify somebody (GDPR, Recital 26)",
+            Looks::Special => {
+                "may tell of somebody's health, faith, origin or the like (GDPR, Articles 9 and 10)"
+            }
+            Looks::FreeText => {
+                "is text that may identify anybody whom its writer names (GDPR, Recital 26)"
+            }
+        };
+        self.warn(at, format!("`{place}` is public and {why}"));
     }
 }
 

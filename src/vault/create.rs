@@ -14,8 +14,9 @@ impl Vault {
     /// in a file there, without mirrors, wrapped by nothing).
     ///
     /// # Errors
-    /// [`OpenVaultError::NotEmpty`] where the folder is not empty; [`OpenVaultError::Slot`] where the slot exists, or
-    /// is in the folder.
+    /// [`OpenVaultError::NotEmpty`] where the folder is not empty, [`OpenVaultError::NotAFolder`];
+    /// [`OpenVaultError::Slot`] where the slot exists, is in the folder, or is in a folder that is missing: none is
+    /// made for a slot, for it may be the mount point of a medium that is away.
     pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, OpenVaultError> {
         Self::create_with(folder, slot, PageStoreKind::default())
     }

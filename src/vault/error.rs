@@ -14,8 +14,8 @@ use crate::{
 /// Why a vault was not made, opened, moved or restored. No message holds key material.
 ///
 /// Whose fault it is:
-/// - the caller's: [`NotFound`](Self::NotFound), [`NotEmpty`](Self::NotEmpty), [`NotAVault`](Self::NotAVault),
-///   [`OwnSlot`](Self::OwnSlot), [`NoPageStore`](Self::NoPageStore);
+/// - the caller's: [`NotFound`](Self::NotFound), [`NotEmpty`](Self::NotEmpty), [`NotAFolder`](Self::NotAFolder),
+///   [`NotAVault`](Self::NotAVault), [`OwnSlot`](Self::OwnSlot), [`NoPageStore`](Self::NoPageStore);
 /// - the machine's: [`InUse`](Self::InUse), [`Clock`](Self::Clock);
 /// - an attack, or the wrong copy: [`UntrustedFile`](Self::UntrustedFile), [`FolderCopied`](Self::FolderCopied),
 ///   [`FolderOld`](Self::FolderOld), [`SlotOld`](Self::SlotOld), [`SlotOutdated`](Self::SlotOutdated),
@@ -43,6 +43,9 @@ pub enum OpenVaultError {
     /// There is something here already.
     #[error("{0} is not empty; a new vault needs an empty or absent folder")]
     NotEmpty(String),
+    /// A file is where the vault's folder was to be.
+    #[error("{0} is a file, and a vault is a folder; name another place")]
+    NotAFolder(String),
     /// A folder that holds something, but no vault.
     #[error("{0} is not a vault of this program")]
     NotAVault(String),
@@ -157,7 +160,7 @@ pub enum OpenVaultError {
 ///   [`NoGeneration`](Self::NoGeneration), [`KeyUsedUp`](Self::KeyUsedUp), [`TooLarge`](Self::TooLarge),
 ///   [`ReadOnly`](Self::ReadOnly), [`Unsupported`](Self::Unsupported), and [`NewerFormat`](Self::NewerFormat),
 ///   [`UnknownKind`](Self::UnknownKind) and [`UnknownClass`](Self::UnknownClass), which an older program met;
-/// - the machine's: [`DiskFull`](Self::DiskFull), [`Storage`](Self::Storage), [`Poisoned`](Self::Poisoned),
+/// - the machine's: [`DiskFull`](Self::DiskFull), [`DiskReadOnly`](Self::DiskReadOnly), [`Storage`](Self::Storage), [`Poisoned`](Self::Poisoned),
 ///   [`Random`](Self::Random), [`Task`](Self::Task); [`Slot`](Self::Slot), where the root slot fails;
 /// - damage: [`Damaged`](Self::Damaged), [`SigningKeyGap`](Self::SigningKeyGap);
 /// - damage or an attack: [`KeyMissing`](Self::KeyMissing).
@@ -268,6 +271,11 @@ pub enum VaultError {
          opened to be read, which copies its pages to the folder for temporary files"
     )]
     DiskFull(#[source] Box<dyn Error + Send + Sync>),
+    /// The disk can be read and not be written to.
+    #[error(
+        "the vault is on a disk that can only be read: open it to be read, or make the disk writable"
+    )]
+    DiskReadOnly(#[source] Box<dyn Error + Send + Sync>),
     /// The disk, or the page store, failed.
     #[error("the vault's storage failed")]
     Storage(#[source] Box<dyn Error + Send + Sync>),
@@ -312,6 +320,7 @@ impl OpenVaultError {
             Self::Vault(error) => error.is_temporary(),
             Self::NotFound(_)
             | Self::NotEmpty(_)
+            | Self::NotAFolder(_)
             | Self::NotAVault(_)
             | Self::OwnSlot
             | Self::NoPageStore(_)
@@ -330,15 +339,17 @@ impl OpenVaultError {
 impl VaultError {
     /// What the system says of the vault's files.
     pub(super) fn from_io(error: io::Error) -> Self {
-        match durable::is_full(&error) {
-            true => Self::DiskFull(Box::new(error)),
-            false => Self::Storage(Box::new(error)),
+        match error.kind() {
+            _ if durable::is_full(&error) => Self::DiskFull(Box::new(error)),
+            io::ErrorKind::ReadOnlyFilesystem => Self::DiskReadOnly(Box::new(error)),
+            _ => Self::Storage(Box::new(error)),
         }
     }
 
     /// Whether the same call may succeed later without anybody's changing anything: what is so of the slot, and
     /// a [task](TaskError::is_temporary) that was cut off. After [`DiskFull`](Self::DiskFull),
-    /// [`Storage`](Self::Storage) and [`Poisoned`](Self::Poisoned) the vault must be opened again.
+    /// [`DiskReadOnly`](Self::DiskReadOnly), [`Storage`](Self::Storage) and [`Poisoned`](Self::Poisoned) the vault
+    /// must be opened again.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Slot(error) => error.is_temporary(),
@@ -354,6 +365,7 @@ impl VaultError {
             | Self::UnknownKind(_)
             | Self::UnknownClass(_)
             | Self::DiskFull(_)
+            | Self::DiskReadOnly(_)
             | Self::Storage(_)
             | Self::Poisoned
             | Self::Random(_)

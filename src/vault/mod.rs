@@ -108,7 +108,7 @@ pub(crate) use root::fuzz as fuzz_sector;
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
-    Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotError, SlotLocation, SlotState,
+    Kek, KekError, Medium, MirrorState, Passphrase, SlotConfig, SlotError, SlotLocation, SlotState,
     WrappedBy,
 };
 #[cfg(feature = "pkcs11")]

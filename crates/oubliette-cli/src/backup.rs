@@ -22,6 +22,7 @@ use super::{
     known::noted,
     open::Globals,
     output::{self, Out, note, stdout_style},
+    root::tell_of_medium,
     tables::{self, cell, number},
     watch::Spinner,
 };
@@ -290,6 +291,9 @@ pub(super) async fn restore(
         output::count(restored.restored.keys, "key"),
         restored.restored.backup.backup,
     );
+    if globals.root.is_some() {
+        tell_of_medium(globals.json, &restored.root);
+    }
     out.did(format!("{did}; its root slot is {}", restored.root.display()));
     if globals.json {
         out.json(&Told {

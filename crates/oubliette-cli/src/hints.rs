@@ -11,6 +11,7 @@ const REOPEN: &str = "`oubliette reopen SUBJECT` admits them again";
 const ROOT: &str = "--root says where it is, --mirror where a mirror of it is";
 const COUNTER: &str = "--past-counter goes on whatever it says; then `oubliette root counter bind tpm:INDEX` \
                        binds one anew";
+const READ_ONLY: &str = "--read-only reads what is there";
 const WORD: &str = "--believe-erasure ID applies an erasure, --past-erasure ID passes over one";
 const LIST: &str = "take the file that `oubliette erasures export` wrote of this vault";
 
@@ -27,6 +28,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("vault.read_only", "leave --read-only out"),
     ("vault.disk_full", "to read meanwhile, --read-only"),
+    ("vault.disk_read_only", READ_ONLY),
     (
         "open_vault.folder_copied",
         "to look into this copy, --read-only; to go on with both, `oubliette root own` gives this one a root slot \
@@ -41,7 +43,9 @@ const HINTS: &[(&str, &str)] = &[
     ("open_vault.slot_old", "to say so, --this-is-the-one, once"),
     ("open_vault.slot_outdated", "--root names the slot"),
     ("open_vault.epoch_too_low", "--expect-epoch, or OUBLIETTE_EXPECT_EPOCH, is what expects it"),
+    ("slot.disk_read_only", READ_ONLY),
     ("slot.missing", ROOT),
+    ("slot.no_folder", "--root and --mirror name the files of the slot"),
     ("slot.not_a_slot", ROOT),
     ("slot.wrong_kek", "--kek says where the right one is"),
     ("slot.kek_missing", "--kek says where it is"),
@@ -49,6 +53,7 @@ const HINTS: &[(&str, &str)] = &[
     ("slot.counter", COUNTER),
     ("slot.behind_counter", COUNTER),
     ("slot.unsupported", "`oubliette root counter release` ends what the slot is bound to"),
+    ("open_store.read_only", READ_ONLY),
     ("backup.no_recipients", "--to age1…, or --recipients-file FILE"),
     ("backup.other_recipient", "`oubliette backup list` says to whom it was sealed"),
     ("backup.expired", "--even-expired restores it all the same"),
@@ -108,6 +113,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("folder.already_there", "--dir names another"),
     ("folder.not_ours", "--dir names another"),
+    ("folder.not_a_folder", "--dir, --store and --vault say where they are"),
     (
         "folder.occupied",
         "--dir names the data folder; --store and --vault, other places for its parts",

@@ -25,6 +25,7 @@ use super::{
     kek::KekParser,
     known::{self, Known},
     output::{self, agree, note},
+    root::{tell_of_medium, tell_of_mirrors},
 };
 
 /// What every command understands.
@@ -66,13 +67,13 @@ pub(super) struct Globals {
     pub(super) store: Option<PathBuf>,
     /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI
     ///
-    /// Keep it apart from the data folder, and make no copy of it.
+    /// Keep it apart from the data folder, and make no copy of it. Its folder must be there.
     #[arg(long, global = true, value_name = "PLACE", env = "OUBLIETTE_ROOT", hide_env = true)]
     #[arg(hide_short_help = true)]
     pub(super) root: Option<PathBuf>,
     /// A mirror: a second slot, on another device; may be repeated
     ///
-    /// It is noted for you, outside of the folder.
+    /// Its folder must be there: mount its medium first. It is noted for you, outside of the folder.
     #[arg(long = "mirror", global = true, value_name = "FILE", hide_short_help = true)]
     pub(super) mirrors: Vec<PathBuf>,
     /// What wraps the root key in its slot
@@ -237,7 +238,7 @@ impl Globals {
     /// Tells of a folder that was made, or attached, by name.
     pub(super) fn made(&self, parts: Parts) -> Result<Store, CliError> {
         if let Some(root) = &parts.created_root {
-            self.tell_of_root(root);
+            self.tell_of_root(root, &parts.oubliette)?;
         }
         for warning in parts.oubliette.policy().warnings() {
             note(self.json, &format!("policy: {warning}"));
@@ -286,7 +287,7 @@ impl Globals {
     async fn open_with(&self, access: Access) -> Result<(Store, Option<PolicyText>), CliError> {
         let parts = self.when_free(&self.unlocked()?, access).await?;
         if let Some(root) = &parts.created_root {
-            self.tell_of_root(root);
+            self.tell_of_root(root, &parts.oubliette)?;
         }
         parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
         self.tell_of_witness(&parts.oubliette.witnessed());
@@ -394,13 +395,20 @@ impl Globals {
         }
     }
 
-    fn tell_of_root(&self, root: &Path) {
+    fn tell_of_root(&self, root: &Path, store: &Store) -> Result<(), CliError> {
+        if self.root.is_some() {
+            tell_of_medium(self.json, root);
+        }
+        if let Some(vault) = store.vault() {
+            tell_of_mirrors(self.json, vault, |_| true)?;
+        }
         if self.json {
             let told = serde_json::json!({
                 "note": "a new data folder; `oubliette backup` makes a backup of its vault, make no copy of the slot",
                 "folder": self.dir.display().to_string(), "root": root.display().to_string(),
             });
-            return output::to_stderr(&told.to_string());
+            output::to_stderr(&told.to_string());
+            return Ok(());
         }
         note(
             false,
@@ -414,5 +422,6 @@ impl Globals {
                 root.display()
             ),
         );
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use oubliette::vault::{Kek, MirrorState, Vault, VaultError};
+use oubliette::vault::{Kek, Medium, MirrorState, Vault, VaultError};
 
 use super::{
     allowed::Touches,
@@ -75,10 +75,11 @@ what wraps it, and the new one as well.")]
 Example:
   oubliette root move /safe/bank.root
 
-Nobody may have the vault open. On the way both files hold the root, and each is
-known by name; then the one before is overwritten and removed. If that is cut
-off, repeat it, or finish it with `root mirror retire` of the file before. What
-wraps the root key, its mirrors and its counter stay as they are.")]
+Nobody may have the vault open. The folder of the new file must be there. On the
+way both files hold the root, and each is known by name; then the one before is
+overwritten and removed. If that is cut off, repeat it, or finish it with
+`root mirror retire` of the file before. What wraps the root key, its mirrors and
+its counter stay as they are.")]
     Move {
         /// The file where it is to be
         #[arg(value_name = "FILE")]
@@ -127,6 +128,8 @@ struct MirrorArgs {
 #[derive(Debug, Subcommand)]
 enum MirrorWhat {
     /// Make a mirror, or take on one of this vault that is there
+    ///
+    /// Mount its medium first: no folder is made.
     Add {
         /// Its file
         path: PathBuf,
@@ -190,6 +193,8 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
         }
         Some(What::Mirror(MirrorArgs { what: MirrorWhat::Add { path } })) => {
             vault.add_mirror(path).await?;
+            let name = std::path::absolute(path)?;
+            tell_of_mirrors(globals.json, vault, |mirror| Path::new(mirror) == name)?;
         }
         Some(What::Mirror(MirrorArgs { what: MirrorWhat::Retire { path, lost } })) => {
             vault.retire_mirror(path, *lost).await?;
@@ -247,10 +252,41 @@ fn did(what: &Option<What>) -> Option<String> {
     })
 }
 
+/// On what a file of the slot was made, which somebody named: where its medium was not mounted, that shows here.
+pub(super) fn tell_of_medium(json: bool, file: &Path) {
+    if let Some(medium) = Medium::of(file) {
+        note(json, &format!("{} is on {medium}", file.display()));
+    }
+}
+
+/// On what these mirrors were made, and whether they are lost together with what they are to outlive.
+pub(super) fn tell_of_mirrors(
+    json: bool,
+    vault: &Vault,
+    is_new: impl Fn(&str) -> bool,
+) -> Result<(), CliError> {
+    for mirror in vault.root_slot()?.mirrors.iter().filter(|mirror| is_new(&mirror.name)) {
+        tell_of_medium(json, Path::new(&mirror.name));
+        if let Some(other) = &mirror.beside {
+            let text = format!(
+                "the mirror {} is on the same device as {}, and is lost with it. If it was to be on a medium of its \
+                 own, that is not mounted: retire the mirror first, then mount the medium, and add one there",
+                mirror.name,
+                other.display()
+            );
+            note(json, &text);
+        }
+    }
+    Ok(())
+}
+
 async fn move_to(globals: &Globals, to: &Path, out: &mut Out) -> Result<(), CliError> {
     refuse_dash("FILE", to)?;
     let folder = globals.unlocked()?;
     let moved = globals.patiently(async || folder.move_root(to.to_owned()).await).await?;
+    if moved.is_some() {
+        tell_of_medium(globals.json, to);
+    }
     let to = std::path::absolute(to)?.display().to_string();
     let did = match &moved {
         Some(from) => {
@@ -271,6 +307,9 @@ async fn move_to(globals: &Globals, to: &Path, out: &mut Out) -> Result<(), CliE
 async fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {
     let folder = globals.unlocked()?;
     let root = globals.patiently(async || folder.give_own_slot(place.clone())).await?;
+    if place.is_some() {
+        tell_of_medium(globals.json, &root);
+    }
     out.did(format!("the folder has a root slot of its own, {}", root.display()));
     if globals.json {
         out.json(&serde_json::json!({ "root": root }))?;
@@ -347,8 +386,8 @@ fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliEr
 fn mirror_state(mirror: &MirrorState) -> String {
     let state =
         if mirror.stale { "STALE: may hold an earlier root" } else { "holds the present root" };
-    match &mirror.trouble {
-        Some(trouble) => format!("{state}; {trouble}"),
-        None => state.to_owned(),
-    }
+    let beside =
+        mirror.beside.as_ref().map(|other| format!("on one device with {}", other.display()));
+    let also = [mirror.trouble.clone(), beside].into_iter().flatten();
+    also.fold(state.to_owned(), |state, more| format!("{state}; {more}"))
 }

@@ -39,10 +39,10 @@ impl DataFolder {
         }
         self.refuse_links()?;
         if is_empty(&self.events())? {
-            return Err(FolderError::EventsMissing(self.path.clone()));
+            return Err(FolderError::events_missing(self));
         }
         if is_empty(&self.vault())? {
-            return Err(FolderError::VaultMissing(self.path.clone()));
+            return Err(FolderError::vault_missing(self));
         }
         let root = absolute_root(self.known_root()?.to_owned())?;
         let vault = Vault::open_as(&self.vault(), self.slot(&root)?, self.how)?;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::folder::FORMAT;
+use super::folder::{DataFolder, FORMAT};
 use oubliette::{
     TaskError,
     erasure::{ErasureError, KeyChangeError, OperatorError},
@@ -21,8 +21,9 @@ use uuid::Uuid;
 /// Why a data folder was not made, opened, changed or restored.
 ///
 /// Whose fault it is:
-/// - the caller's: [`NotFound`](Self::NotFound), [`NotOurs`](Self::NotOurs), [`Occupied`](Self::Occupied),
-///   [`AlreadyThere`](Self::AlreadyThere), [`RootWithin`](Self::RootWithin), [`BadRoot`](Self::BadRoot), [`RootUnknown`](Self::RootUnknown),
+/// - the caller's: [`NotFound`](Self::NotFound), [`NotOurs`](Self::NotOurs), [`NotAFolder`](Self::NotAFolder),
+///   [`Occupied`](Self::Occupied), [`AlreadyThere`](Self::AlreadyThere), [`RootWithin`](Self::RootWithin),
+///   [`BadRoot`](Self::BadRoot), [`RootUnknown`](Self::RootUnknown),
 ///   [`OtherSlot`](Self::OtherSlot), [`StoreShared`](Self::StoreShared), [`NotText`](Self::NotText),
 ///   [`PolicyAbsent`](Self::PolicyAbsent), [`Policy`](Self::Policy), [`NothingToRestoreTo`](Self::NothingToRestoreTo),
 ///   [`ErasuresOfAnotherVault`](Self::ErasuresOfAnotherVault), [`Contradiction`](Self::Contradiction), and
@@ -53,6 +54,14 @@ pub enum FolderError {
     /// There is something else.
     #[error("{0} is not empty and not a data folder of ours; choose another")]
     NotOurs(PathBuf),
+    /// A file is where a folder is, or would be.
+    #[error("{} is a file, and a folder is needed there; choose another place for the {what}", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+        /// What was to be there: `data folder`, `event store` or `vault`.
+        what: &'static str,
+    },
     /// There is something where a new data folder's events or vault would begin.
     #[error(
         "there is no data folder at {}, and to begin one, {} must be empty; it is not. If it belongs to a \
@@ -86,15 +95,29 @@ pub enum FolderError {
     },
     /// The vault that belongs to the events is gone.
     #[error(
-        "{0} has events but no vault: a new vault beside old events would make them unreadable \
-         for ever; say where it is, restore the vault from a backup, or read what is public without it"
+        "there is no vault at {}, where that of the data folder {} is to be: a new vault beside old events would \
+         make them unreadable for ever; say where it is, restore the vault from a backup, or read what is public \
+         without it",
+        vault.display(), folder.display()
     )]
-    VaultMissing(PathBuf),
+    VaultMissing {
+        /// The data folder.
+        folder: PathBuf,
+        /// Where its vault was looked for.
+        vault: PathBuf,
+    },
     /// The events that belong to the vault are gone.
     #[error(
-        "{0} has a vault but no events; say where they are, restore them, or choose another folder"
+        "there are no events at {}, where those of the data folder {} are to be; say where they are, restore them, \
+         or choose another folder",
+        events.display(), folder.display()
     )]
-    EventsMissing(PathBuf),
+    EventsMissing {
+        /// The data folder.
+        folder: PathBuf,
+        /// Where its events were looked for.
+        events: PathBuf,
+    },
     /// Events and vault do not belong together.
     #[error(
         "the events in {path} are sealed by vault {store}, but the vault of this data folder is {vault}"
@@ -332,6 +355,16 @@ impl From<OperatorError> for FolderError {
 }
 
 impl FolderError {
+    /// The vault of this folder, which is located, is not there.
+    pub(super) fn vault_missing(folder: &DataFolder) -> Self {
+        Self::VaultMissing { folder: folder.path.clone(), vault: folder.vault() }
+    }
+
+    /// The events of this folder, which is located, are not there.
+    pub(super) fn events_missing(folder: &DataFolder) -> Self {
+        Self::EventsMissing { folder: folder.path.clone(), events: folder.events() }
+    }
+
     /// Why a file at this path was not opened.
     pub(super) fn refused(path: &Path) -> impl Fn(Refused) -> Self {
         move |refused| match refused {
@@ -358,11 +391,12 @@ impl FolderError {
             | Self::AlreadyThere(_)
             | Self::EventsOfAnother { .. }
             | Self::NotOurs(_)
+            | Self::NotAFolder { .. }
             | Self::Occupied { .. }
             | Self::ManifestLost(_)
             | Self::NewerFormat { .. }
-            | Self::VaultMissing(_)
-            | Self::EventsMissing(_)
+            | Self::VaultMissing { .. }
+            | Self::EventsMissing { .. }
             | Self::VaultOfAnotherStore { .. }
             | Self::NoPlaceForRoot
             | Self::RootWithin { .. }

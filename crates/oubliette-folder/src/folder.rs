@@ -9,7 +9,7 @@ use super::{
     FolderError, PolicyText,
     making::is_empty,
     manifest::{Found, Noted},
-    slot::absolute_root,
+    slot::{absolute_root, make_usual_room},
 };
 use oubliette::{
     TaskError,
@@ -245,12 +245,17 @@ impl DataFolder {
         let folder = self.located(noted);
         folder.refuse_links()?;
         if is_empty(&folder.events())? {
-            return Err(FolderError::EventsMissing(self.path.clone()));
+            return Err(FolderError::events_missing(&folder));
         }
         if is_empty(&folder.vault())? {
-            return Err(FolderError::VaultMissing(self.path.clone()));
+            return Err(FolderError::vault_missing(&folder));
         }
-        let slot = folder.slot(folder.known_root()?)?;
+        let root = folder.known_root()?;
+        let slot = folder.slot(root)?;
+        if self.how != OpenAs::ReadOnly && !folder.mirrors.is_empty() && !root.exists() {
+            // It is made again of a mirror, also where this user's state folder is lost with it.
+            make_usual_room(root)?;
+        }
         if let Some(within) = slot.within(&self.path) {
             tracing::warn!(
                 slot = %within.display(),
@@ -261,7 +266,7 @@ impl DataFolder {
         let vault = match Vault::open_as(&folder.vault(), slot, self.how) {
             // Nothing but what an attempt left, at making or at restoring it.
             Err(OpenVaultError::NotFound(_)) => {
-                return Err(FolderError::VaultMissing(self.path.clone()));
+                return Err(FolderError::vault_missing(&folder));
             }
             Err(
                 source @ (OpenVaultError::SlotOutdated { .. }

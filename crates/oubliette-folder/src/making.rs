@@ -9,7 +9,7 @@ use super::{
     folder::{Access, Parts, VAULT_OF_STORE},
     manifest::{Found, Noted},
     settings::{Settings, usual_root},
-    slot::{absolute_root, make_room},
+    slot::{absolute_root, make_room, refuse_missing_folder},
 };
 use oubliette::{
     layer::Oubliette,
@@ -41,9 +41,11 @@ impl DataFolder {
     pub(super) async fn make(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
         // What cannot be noted is refused before anything is made.
         self.refuse_unnotable()?;
-        if self.root.is_none() {
-            usual_root()?;
+        match &self.root {
+            Some(root) => make_room(root)?,
+            None => drop(usual_root()?),
         }
+        self.mirrors.iter().try_for_each(|mirror| refuse_missing_folder(mirror))?;
         // Another process may have begun it since.
         if let Err(error) = self.refuse_occupied(|_| false)
             && matches!(self.look()?, Found::Nothing)
@@ -74,6 +76,7 @@ impl DataFolder {
     /// attempt that was cut off left there.
     fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
         for (path, what) in [(self.events(), "event store"), (self.vault(), "vault")] {
+            refuse_file(&path, what)?;
             if !is_empty(&path)? && !left(&path) {
                 let folder = self.path.clone();
                 return Err(FolderError::Occupied { folder, path, what });
@@ -127,7 +130,7 @@ impl DataFolder {
         let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
         let one = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
         if store.read_all(one).try_next().await?.is_some() {
-            return Err(FolderError::VaultMissing(self.path.clone()));
+            return Err(FolderError::vault_missing(&folder));
         }
         let vault = match old {
             Some((_, vault)) => vault,
@@ -165,6 +168,14 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
         Err(source) => Err(FolderError::Io { path: path.into(), source }),
+    }
+}
+
+/// An error where a file is in the place of a folder.
+pub(super) fn refuse_file(path: &Path, what: &'static str) -> Result<(), FolderError> {
+    match path.is_file() {
+        true => Err(FolderError::NotAFolder { path: path.to_owned(), what }),
+        false => Ok(()),
     }
 }
 

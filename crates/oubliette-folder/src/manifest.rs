@@ -25,8 +25,8 @@ use uuid::Uuid;
 use super::{
     DataFolder, FolderError,
     folder::FORMAT,
-    making::is_empty,
-    settings::{Settings, Version, absolute, noted, pretty, usual_settings},
+    making::{is_empty, refuse_file},
+    settings::{Settings, Version, absolute, is_usual, noted, pretty, usual_settings},
     slot::{absolute_root, device},
 };
 use oubliette::vault::{Kek, PageStoreKind, Vault};
@@ -92,7 +92,7 @@ impl Noted {
     /// Where a root slot may be made: where the user noted it. What the folder says counts only if it is
     /// in this user's own state directory, where slots are made by default.
     pub(super) fn own_root(&self) -> Option<PathBuf> {
-        let usual = self.hint.clone().filter(|root| super::settings::is_usual(root));
+        let usual = self.hint.clone().filter(|root| is_usual(root));
         self.settings().root.map(PathBuf::from).or(usual)
     }
 
@@ -132,6 +132,7 @@ impl DataFolder {
                 };
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                refuse_file(&self.path, "data folder")?;
                 return Err(FolderError::NotOurs(self.path.clone()));
             }
             Err(source) => return Err(FolderError::Io { path: file, source }),

@@ -6,7 +6,7 @@ use super::{
     DataFolder, FolderError,
     making::make_folder,
     manifest::{Found, Noted},
-    settings::{absolute, usual_root},
+    settings::{absolute, is_usual, usual_root},
 };
 #[cfg(feature = "pkcs11")]
 use oubliette::vault::Pkcs11Object;
@@ -174,7 +174,25 @@ pub(super) fn absolute_root(root: PathBuf) -> Result<PathBuf, FolderError> {
     if device(&root).is_some() { Ok(root) } else { absolute(&root) }
 }
 
-/// Makes the folder of a slot that is a file.
+/// Makes the folder of a slot that is to be in this user's state folder. No other is made: it may be the mount point
+/// of a medium that is away.
+///
+/// # Errors
+/// [`SlotError::NoFolder`](oubliette::vault::SlotError::NoFolder).
 pub(super) fn make_room(root: &Path) -> Result<(), FolderError> {
-    root.parent().filter(|_| device(root).is_none()).map_or(Ok(()), make_folder)
+    make_usual_room(root)?;
+    refuse_missing_folder(root)
+}
+
+/// As [`make_room`]; another folder need not be there.
+pub(super) fn make_usual_room(root: &Path) -> Result<(), FolderError> {
+    root.parent().filter(|_| is_usual(root)).map_or(Ok(()), make_folder)
+}
+
+/// An error where a file of a slot is to be made in a folder that is not there.
+pub(super) fn refuse_missing_folder(file: &Path) -> Result<(), FolderError> {
+    match device(file) {
+        Some(_) => Ok(()),
+        None => Ok(SlotConfig::from(file).refuse_missing_folder()?),
+    }
 }

@@ -71,7 +71,7 @@ impl VerifiedBackup {
         }
         let vault = self.header.vault;
         slot.refuse_within(folder)?;
-        let (slot, left) = self.slot_there(slot, folder)?;
+        let (slot, left) = self.slot_there(slot.of_vault_in(folder), folder)?;
         let epoch = self.header.epoch.max(left) + 1;
         let backup = Backup { keys: Some(self.walked_keys), ..self.entry.clone() };
         let stem = places::memo(MemoKind::Backup, backup.backup.0.as_bytes());

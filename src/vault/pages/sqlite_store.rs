@@ -186,6 +186,7 @@ fn failed(error: rusqlite::Error) -> VaultError {
         Some((ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE)) => {
             VaultError::DiskFull(Box::new(error))
         }
+        Some((ErrorCode::ReadOnly, _)) => VaultError::DiskReadOnly(Box::new(error)),
         _ => VaultError::Storage(Box::new(error)),
     }
 }

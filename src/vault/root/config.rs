@@ -8,6 +8,7 @@ use super::pkcs11::Pkcs11Object;
 use super::tpm::TpmIndex;
 use super::{
     counter::Asked,
+    file::refuse_missing_folder,
     kek::{Kek, Passphrase},
 };
 use crate::vault::root::SlotError;
@@ -33,6 +34,8 @@ pub struct SlotConfig {
     pub(super) kek: Kek,
     pub(super) passphrase: Option<Passphrase>,
     pub(super) counter: Asked,
+    /// The vault's folder, once it is known.
+    folder: Option<PathBuf>,
 }
 
 /// Where the slot itself is.
@@ -55,12 +58,15 @@ impl SlotConfig {
     /// At a place, without mirrors, wrapped by nothing.
     pub fn at(place: SlotLocation) -> Self {
         let counter = Asked::default();
-        Self { place, mirrors: Vec::new(), kek: Kek::None, passphrase: None, counter }
+        let (mirrors, kek, passphrase, folder) = (Vec::new(), Kek::None, None, None);
+        Self { place, mirrors, kek, passphrase, counter, folder }
     }
 
-    /// With a further slot file, on another device if possible. One that is not there yet is made;
-    /// the slot remembers it from then on, and no forgetting is complete before its copy is
-    /// overwritten, too.
+    /// With a further slot file, on another device: whether it is, [`MirrorState::beside`] tells afterwards. One that
+    /// is not there yet is made, in a folder that is there; the slot remembers it from then on, and no forgetting is
+    /// complete before its copy is overwritten, too.
+    ///
+    /// [`MirrorState::beside`]: crate::vault::MirrorState::beside
     #[must_use]
     pub fn with_mirror(mut self, path: impl Into<PathBuf>) -> Self {
         self.mirrors.push(path.into());
@@ -102,6 +108,32 @@ impl SlotConfig {
             }
             None => Ok(()),
         }
+    }
+
+    /// Of the vault in this folder.
+    pub(crate) fn of_vault_in(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// What mirrors are to be on other devices than.
+    pub(super) fn others(&self) -> Vec<PathBuf> {
+        let slot = match &self.place {
+            SlotLocation::File(path) => Some(path),
+            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
+            _ => None,
+        };
+        slot.into_iter().chain(&self.folder).cloned().collect()
+    }
+
+    /// An error where the folder is missing of one of the files, all of which are still to be made. To be asked
+    /// before anything else is made: where files are there, a mirror's medium may well be away.
+    ///
+    /// # Errors
+    /// [`SlotError::NoFolder`].
+    pub fn refuse_missing_folder(&self) -> Result<(), SlotError> {
+        self.place.refuse_missing_folder()?;
+        self.mirrors.iter().try_for_each(|path| refuse_missing_folder(path))
     }
 
     /// The first of the slot's files that is in a folder.

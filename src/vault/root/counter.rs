@@ -252,6 +252,7 @@ impl Counter {
 
     pub(super) fn state(&self, epoch: u64) -> MirrorState {
         MirrorState {
+            beside: None,
             name: self.bound.name(),
             counter: true,
             // Ahead, it is no witness.

@@ -8,13 +8,15 @@ use crate::{TaskError, crypto::RandomError, durable, own::Refused};
 /// Why a root slot was not made, opened, written or changed. No message holds key material.
 ///
 /// Whose fault it is:
-/// - the caller's: [`NotEmpty`](Self::NotEmpty), [`Within`](Self::Within), [`Permissions`](Self::Permissions),
-///   [`WrongKek`](Self::WrongKek), [`KekMissing`](Self::KekMissing), [`KekNotNeeded`](Self::KekNotNeeded),
-///   [`ReadOnly`](Self::ReadOnly), [`Unsupported`](Self::Unsupported), and [`NewerFormat`](Self::NewerFormat) and
+/// - the caller's: [`NotEmpty`](Self::NotEmpty), [`NoFolder`](Self::NoFolder), [`Within`](Self::Within),
+///   [`Permissions`](Self::Permissions), [`WrongKek`](Self::WrongKek), [`KekMissing`](Self::KekMissing),
+///   [`KekNotNeeded`](Self::KekNotNeeded), [`ReadOnly`](Self::ReadOnly), [`Unsupported`](Self::Unsupported), and
+///   [`NewerFormat`](Self::NewerFormat) and
 ///   [`NewerMirror`](Self::NewerMirror), which an older program met;
 /// - the machine's: [`InUse`](Self::InUse), [`Missing`](Self::Missing), [`Device`](Self::Device),
 ///   [`Mirror`](Self::Mirror), [`Counter`](Self::Counter), [`KekUnusable`](Self::KekUnusable),
-///   [`DiskFull`](Self::DiskFull), [`Storage`](Self::Storage), [`Poisoned`](Self::Poisoned),
+///   [`DiskFull`](Self::DiskFull), [`DiskReadOnly`](Self::DiskReadOnly), [`Storage`](Self::Storage),
+///   [`Poisoned`](Self::Poisoned),
 ///   [`Random`](Self::Random), [`Task`](Self::Task);
 /// - damage: [`Damaged`](Self::Damaged), [`NotASlot`](Self::NotASlot);
 /// - an attack, or the wrong copy: [`UntrustedFile`](Self::UntrustedFile), [`OfAnotherVault`](Self::OfAnotherVault),
@@ -39,6 +41,18 @@ pub enum SlotError {
     /// There is something already where a new slot was to be.
     #[error("{0} is not empty; a new root slot needs a place where nothing is")]
     NotEmpty(String),
+    /// The folder is missing in which a file of the slot was to be made.
+    #[error(
+        "the root slot's file {} is not made, because there is no folder {}: mount the medium that it is to be on, \
+         or make the folder, and try again",
+        file.display(), folder.display()
+    )]
+    NoFolder {
+        /// The file that was to be made.
+        file: PathBuf,
+        /// The folder that it was to be in.
+        folder: PathBuf,
+    },
     /// One of the slot's files is in the vault's folder.
     #[error(
         "the root slot {} lies in {}: whoever copies the folder would have it too; keep it elsewhere",
@@ -154,6 +168,11 @@ pub enum SlotError {
     /// There is no room on the slot's disk.
     #[error("the disk of the root slot is full; make room, and open the vault again")]
     DiskFull(#[source] Box<dyn Error + Send + Sync>),
+    /// The slot's disk can be read and not be written to.
+    #[error(
+        "the root slot is on a disk that can only be read: open the vault to be read, or make the disk writable"
+    )]
+    DiskReadOnly(#[source] Box<dyn Error + Send + Sync>),
     /// The slot's disk failed.
     #[error("the root slot cannot be read or written")]
     Storage(#[source] Box<dyn Error + Send + Sync>),
@@ -221,9 +240,10 @@ pub enum SlotError {
 impl SlotError {
     /// What the system says of the slot's files.
     pub(super) fn from_io(error: io::Error) -> Self {
-        match durable::is_full(&error) {
-            true => Self::DiskFull(Box::new(error)),
-            false => Self::Storage(Box::new(error)),
+        match error.kind() {
+            _ if durable::is_full(&error) => Self::DiskFull(Box::new(error)),
+            io::ErrorKind::ReadOnlyFilesystem => Self::DiskReadOnly(Box::new(error)),
+            _ => Self::Storage(Box::new(error)),
         }
     }
 
@@ -234,6 +254,7 @@ impl SlotError {
             Self::InUse(_) => true,
             Self::Task(error) => error.is_temporary(),
             Self::NotEmpty(_)
+            | Self::NoFolder { .. }
             | Self::Within { .. }
             | Self::Permissions { .. }
             | Self::WrongKek(_)
@@ -249,6 +270,7 @@ impl SlotError {
             | Self::Counter { .. }
             | Self::KekUnusable { .. }
             | Self::DiskFull(_)
+            | Self::DiskReadOnly(_)
             | Self::Storage(_)
             | Self::Poisoned
             | Self::Random(_)

@@ -10,7 +10,11 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{file_system, hardware::Sectors, sector::SECTOR_BYTES};
+use super::{
+    file_system::{self, Medium},
+    hardware::Sectors,
+    sector::SECTOR_BYTES,
+};
 use crate::{
     durable,
     own::{self, Refused},
@@ -29,10 +33,12 @@ impl SectorFile {
     /// It holds no root until one is written.
     ///
     /// # Errors
-    /// [`SlotError::NotEmpty`] where there is something already.
+    /// [`SlotError::NotEmpty`] where there is something already; [`SlotError::NoFolder`].
     pub(super) fn create(path: &Path) -> Result<Self, SlotError> {
+        refuse_missing_folder(path)?;
         let parent = durable::parent(path);
-        durable::make_folder(parent).map_err(SlotError::from_io)?;
+        // Its name, too: who made the folder may not have waited until it was durable.
+        durable::sync_folder(durable::parent(parent)).map_err(SlotError::from_io)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
@@ -49,6 +55,9 @@ impl SectorFile {
         }
         file.sync_all().map_err(SlotError::from_io)?;
         durable::sync_folder(parent).map_err(SlotError::from_io)?;
+        if let Some(medium) = Medium::of(path) {
+            tracing::info!(file = %path.display(), %medium, "a file of the root slot is made");
+        }
         file_system::warn(path);
         Ok(Self(Mutex::new(file)))
     }
@@ -74,6 +83,20 @@ impl SectorFile {
             held(file.try_lock_shared())?;
         }
         Ok(Self(Mutex::new(file)))
+    }
+}
+
+/// An error where the folder is missing in which a file of a slot is to be made. None is made: where it belongs to
+/// a medium that is not mounted, it would be on the disk below, and be hidden with a root in it, which no
+/// forgetting reaches, as soon as the medium is there.
+///
+/// # Errors
+/// [`SlotError::NoFolder`].
+pub(super) fn refuse_missing_folder(path: &Path) -> Result<(), SlotError> {
+    let folder = durable::parent(path);
+    match folder.is_dir() {
+        true => Ok(()),
+        false => Err(SlotError::NoFolder { file: path.to_owned(), folder: folder.to_owned() }),
     }
 }
 

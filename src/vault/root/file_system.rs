@@ -1,10 +1,50 @@
-//! Whether the medium of a slot is known to overwrite in place: forgetting rests on it. What is not
-//! known to do so is warned of.
+//! The medium of a slot. Whether it is known to overwrite in place, for forgetting rests on that: what is not
+//! known to do so is warned of. And whether a mirror is on another one, as it should be.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
+
+/// What a file lies on, as far as the system tells: a mount point without its medium is a folder like any other,
+/// and only this shows that the file is on the disk below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Medium {
+    /// The kind of its file system: `ext4`.
+    pub file_system: String,
+    /// Where that is mounted.
+    pub mounted_at: PathBuf,
+}
+
+impl Medium {
+    /// That of a file or folder. Linux alone tells.
+    pub fn of(path: &Path) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let place = path.canonicalize().ok()?;
+        let Mount { kind, point, .. } = mount_of(&mounts, &place)?;
+        Some(Self { file_system: kind, mounted_at: point })
+    }
+}
+
+impl fmt::Display for Medium {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, mounted at {}", self.file_system, self.mounted_at.display())
+    }
+}
+
+/// Whether both are known to be on one device. What is on two partitions of one disk is not known to be.
+#[cfg(unix)]
+pub(super) fn share_device(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| fs::metadata(path).map(|about| about.dev()).ok();
+    device(one).is_some_and(|of_one| device(other) == Some(of_one))
+}
+
+#[cfg(not(unix))]
+pub(super) fn share_device(_: &Path, _: &Path) -> bool {
+    false
+}
 
 /// Warns where a slot file is on something that is not known to overwrite in place, or that loses
 /// it.

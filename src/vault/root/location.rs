@@ -28,6 +28,15 @@ impl SlotLocation {
         }))
     }
 
+    /// An error where it is a file, to be made in a folder that is not there.
+    pub(super) fn refuse_missing_folder(&self) -> Result<(), SlotError> {
+        match self {
+            Self::File(path) => file::refuse_missing_folder(path),
+            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn open(&self) -> Result<Pair, SlotError> {
         Ok(Pair(match self {
             Self::File(path) => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Root,
     file::{self, SectorFile},
+    file_system::share_device,
     pair::{Pair, Records, not_whole},
     sector::Noted,
 };
@@ -95,7 +96,7 @@ impl Mirror {
     /// Makes the file, unless the slot notes it or it is there.
     ///
     /// # Errors
-    /// [`SlotError::Mirror`].
+    /// [`SlotError::Mirror`], [`SlotError::NoFolder`].
     pub(super) fn make(&mut self, vault: Option<VaultId>) -> Result<(), SlotError> {
         if self.known {
             return Ok(());
@@ -104,7 +105,15 @@ impl Mirror {
             Err(SlotError::Missing(_)) => SectorFile::create(&self.path).map(|_| self.made = true),
             opened => opened.map(drop),
         };
-        made.map_err(|error| refused(&self.path, &crate::words::chain(&error)))
+        made.map_err(|error| match error {
+            error @ SlotError::NoFolder { .. } => error,
+            error => refused(&self.path, &crate::words::chain(&error)),
+        })
+    }
+
+    /// The first of these that is on the same device.
+    pub(super) fn beside<'o>(&self, others: &'o [PathBuf]) -> Option<&'o Path> {
+        others.iter().find(|other| share_device(&self.path, other)).map(PathBuf::as_path)
     }
 
     /// Overwrites it with this sector. Whether it holds that root alone now, it remembers.
@@ -159,7 +168,10 @@ impl Mirror {
 /// What is wrong with a mirror. That it is missing is no loss of keys, as it is with the slot itself.
 fn trouble(error: &SlotError) -> String {
     match error {
-        SlotError::Missing(_) => "it is not there: is its device attached?".to_owned(),
+        SlotError::Missing(_) => {
+            "it is not there: is its device attached? is another one mounted over its folder?"
+                .to_owned()
+        }
         error => crate::words::chain(error),
     }
 }

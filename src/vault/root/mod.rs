@@ -41,6 +41,7 @@ pub use error::SlotError;
 pub(crate) use error::user;
 #[cfg(test)]
 pub(crate) use file::SECTORS_APART;
+pub use file_system::Medium;
 #[cfg(test)]
 pub(crate) use hardware::Sectors;
 pub use kek::{Kek, KekError, Passphrase, WrappedBy};
@@ -188,6 +189,9 @@ pub struct MirrorState {
     pub stale: bool,
     /// Why it could not be reached the last time.
     pub trouble: Option<String>,
+    /// The slot, or the vault's folder, where the mirror is known to be on the same device, so that it is lost with
+    /// it: or its own medium was not mounted when it was made.
+    pub beside: Option<PathBuf>,
 }
 
 impl MirrorState {

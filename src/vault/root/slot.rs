@@ -12,7 +12,7 @@ mod renew;
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
 };
 
@@ -39,6 +39,8 @@ struct State {
     /// `None`: the slot itself is missing, and made again from a mirror.
     own: Option<Own>,
     mirrors: Vec<Mirror>,
+    /// What mirrors are to be on other devices than: the slot itself, and the vault's folder.
+    others: Vec<PathBuf>,
     /// What the caller says of the counter.
     asked: Asked,
     phase: Phase,
@@ -103,11 +105,12 @@ impl Slot {
     ///
     /// # Errors
     /// Those of the key-encryption key, of which nothing is left behind; [`SlotError::NotEmpty`];
-    /// [`SlotError::Mirror`].
+    /// [`SlotError::NoFolder`]; [`SlotError::Mirror`].
     pub(crate) fn create(config: SlotConfig) -> Result<Self, SlotError> {
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
         let seal = Seal::new(&secret)?;
         let mut mirrors = given(&config.mirrors)?;
+        let others = config.others();
         let pair = config.place.create()?;
         let made = mirrors.iter_mut().try_for_each(|mirror| mirror.make(None));
         let made = made.and_then(|()| config.counter.prepare());
@@ -118,22 +121,26 @@ impl Slot {
         }
         let phase = Phase::Known(Known::new(seal, Binding::Due(None)));
         let (place, own) = (Location::Config(config.place), Some(Own::made(pair)));
-        Ok(Self::of(State { mirrors, ..State::new(place, own, config.counter, phase) }))
+        Ok(Self::of(State { mirrors, others, ..State::new(place, own, config.counter, phase) }))
     }
 
     /// Opens the slot of a vault. Nothing is made until a root is found and written.
     ///
     /// # Errors
-    /// [`SlotError::Missing`] where there is no mirror either; [`SlotError::InUse`];
-    /// [`SlotError::Permissions`].
+    /// [`SlotError::Missing`] where there is no mirror either; [`SlotError::NoFolder`] where it would be made again;
+    /// [`SlotError::InUse`]; [`SlotError::Permissions`].
     pub(crate) fn open(config: SlotConfig, vault: VaultId) -> Result<Self, SlotError> {
         let mirrors = given(&config.mirrors)?;
         let own = match config.place.open() {
             Ok(pair) => Some(Own::found(pair)),
-            Err(SlotError::Missing(_)) if !mirrors.is_empty() => None,
+            Err(SlotError::Missing(_)) if !mirrors.is_empty() => {
+                config.place.refuse_missing_folder()?;
+                None
+            }
             Err(error) => return Err(error),
         };
-        Ok(Self::of(State { mirrors, ..State::unread(config, own, vault) }))
+        let others = config.others();
+        Ok(Self::of(State { mirrors, others, ..State::unread(config, own, vault) }))
     }
 
     /// Opens the slot of a vault to be read. Mirrors have no part in it. `hold`: while it is open, nobody
@@ -157,7 +164,7 @@ impl Slot {
 
     /// A slot in a file, of whichever vault, wrapped by nothing.
     #[cfg(test)]
-    pub(crate) fn in_file(path: &std::path::Path, create: bool) -> Result<Self, SlotError> {
+    pub(crate) fn in_file(path: &Path, create: bool) -> Result<Self, SlotError> {
         if create {
             return Self::create(path.into());
         }
@@ -222,6 +229,7 @@ impl RootSlot for Slot {
             may_hold: mirror.confirmed,
             stale: mirror.confirmed != Some(epoch),
             trouble: mirror.trouble.clone(),
+            beside: mirror.beside(&state.others).map(Path::to_owned),
         };
         Ok(SlotState {
             place: state.place.to_string(),
@@ -259,7 +267,8 @@ impl Known {
 
 impl State {
     fn new(place: Location, own: Option<Own>, asked: Asked, phase: Phase) -> Self {
-        Self { place, own, mirrors: Vec::new(), asked, phase, writes: Writes::Allowed }
+        let (mirrors, others) = (Vec::new(), Vec::new());
+        Self { place, own, mirrors, others, asked, phase, writes: Writes::Allowed }
     }
 
     fn unread(config: SlotConfig, own: Option<Own>, vault: VaultId) -> Self {

@@ -228,6 +228,7 @@ async fn a_slot_that_was_put_back_is_told_from_a_folder_that_was() {
 #[tokio::test]
 async fn a_mirror_that_was_away_for_long_takes_a_word_when_the_slot_is_lost() {
     let (world, kept) = World::new().await;
+    fs::create_dir(world.at("usb")).unwrap();
     let config = || SlotConfig::from(&world.at("root")).with_mirror(world.at("usb/mirror"));
     let open = |how| Vault::open_as(&world.at("prod"), config(), how);
     drop(open(OpenAs::Known).unwrap());

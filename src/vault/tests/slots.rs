@@ -17,7 +17,9 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { temp: tempfile::tempdir().unwrap() }
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("usb")).unwrap();
+        Self { temp }
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -315,6 +317,12 @@ fn nothing_is_left_of_a_vault_whose_mirror_or_key_cannot_be_had() {
     fs::write(world.at("file"), "").unwrap();
     let bad = world.config().with_mirror(world.at("file/mirror"));
     let created = Vault::create(&world.at("vault"), bad);
+    assert!(
+        matches!(created, Err(OpenVaultError::Slot(SlotError::NoFolder { .. }))),
+        "{created:?}"
+    );
+    assert!(!world.at("root").exists() && !world.at("usb/mirror").exists());
+    let created = Vault::create(&world.at("vault"), world.config().with_mirror(world.at("file")));
     assert!(matches!(created, Err(OpenVaultError::Slot(SlotError::Mirror { .. }))), "{created:?}");
     assert!(!world.at("root").exists() && !world.at("usb/mirror").exists());
     let bad = world.config().with_kek(Kek::File(world.at("no-key")), None);
@@ -325,6 +333,61 @@ fn nothing_is_left_of_a_vault_whose_mirror_or_key_cannot_be_had() {
     );
     assert!(!world.at("root").exists());
     drop(world.create());
+}
+
+#[tokio::test]
+async fn no_file_of_a_slot_is_made_in_a_folder_that_is_not_there() {
+    let world = World::new();
+    let none = |error: OpenVaultError| match error {
+        OpenVaultError::Slot(SlotError::NoFolder { folder, .. }) => {
+            assert_eq!(folder, world.at("stick"));
+            assert!(!world.at("stick").exists());
+        }
+        other => panic!("{other:?}"),
+    };
+    let (away, mirrored) =
+        (world.at("stick/root"), world.config().with_mirror(world.at("stick/m")));
+    for config in [SlotConfig::from(&away), mirrored.clone()] {
+        none(Vault::create(&world.at("vault"), config).unwrap_err());
+    }
+    assert!(!world.at("vault").exists() && !world.at("root").exists());
+    let vault = world.create();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap().id();
+    none(vault.add_mirror(&world.at("stick/m")).await.unwrap_err().into());
+    assert_eq!(vault.root_slot().unwrap().mirrors.len(), 1);
+    // It goes on.
+    key(&vault, "user-2", "user-2").await.unwrap();
+    drop(vault);
+    none(world.open(mirrored).unwrap_err());
+    none(world.open(SlotConfig::from(&away).with_mirror(world.at("usb/mirror"))).unwrap_err());
+    none(Vault::give_own_slot(&world.at("vault"), world.config(), &away).unwrap_err());
+    live(world.open(world.config()).unwrap().opening_key(kept));
+}
+
+#[tokio::test]
+async fn a_mirror_says_with_what_it_shares_a_device() {
+    let world = World::new();
+    let vault = world.create();
+    let beside = |vault: &Vault| vault.root_slot().unwrap().mirrors[0].beside.clone();
+    assert_eq!(beside(&vault), Some(world.at("root")));
+    // One that cannot be reached says nothing.
+    world.unplug();
+    assert_eq!(beside(&vault), None);
+    drop(vault);
+    world.plug();
+    assert_eq!(beside(&world.open(&world.at("root")).unwrap()), Some(world.at("root")));
+    let medium = crate::vault::Medium::of(&world.at("root"));
+    assert!(medium.is_none_or(|medium| medium.mounted_at.is_absolute()));
+}
+
+#[test]
+fn a_file_is_no_place_for_a_vault() {
+    let world = World::new();
+    fs::write(world.at("vault"), "a text").unwrap();
+    for made in [Vault::create(&world.at("vault"), world.config()), world.open(world.config())] {
+        assert!(matches!(made, Err(OpenVaultError::NotAFolder(_))), "{made:?}");
+    }
+    assert!(!world.at("root").exists());
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] F
 
 /// Makes the folder, or takes an empty one, and locks it.
 pub(super) fn claim(folder: &Path) -> Result<FolderLock, OpenVaultError> {
+    refuse_file(folder)?;
     durable::make_folder(folder).map_err(OpenVaultError::from_io)?;
     let refuse_filled = || match is_empty(folder) {
         Ok(true) => Ok(()),
@@ -102,6 +103,16 @@ pub(super) fn claim(folder: &Path) -> Result<FolderLock, OpenVaultError> {
     // Again: somebody else may have been quicker.
     refuse_filled()?;
     Ok(lock)
+}
+
+/// An error where a file is in the place of the folder.
+fn refuse_file(folder: &Path) -> Result<(), OpenVaultError> {
+    match fs::metadata(folder) {
+        Ok(found) if !found.is_dir() => {
+            Err(OpenVaultError::NotAFolder(folder.display().to_string()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether there is nothing but, perhaps, the lock file of an attempt that failed, or the draft of a
@@ -275,6 +286,7 @@ pub(super) fn begin_draft(folder: &Path) -> Result<FolderDraft, OpenVaultError> 
         false => Err(OpenVaultError::NotEmpty(folder.display().to_string())),
     };
     // Before anything is made in it.
+    refuse_file(folder)?;
     refuse_filled()?;
     let made = !folder.exists();
     durable::make_folder(folder).map_err(OpenVaultError::from_io)?;
@@ -317,6 +329,7 @@ pub(super) fn remove_pages(folder: &Path, kind: PageStoreKind) -> Result<(), Ope
 /// Whose folder it is, and where its pages are.
 pub(crate) fn read_header(folder: &Path) -> Result<Header, OpenVaultError> {
     let name = || folder.display().to_string();
+    refuse_file(folder)?;
     let text = match fs::read(folder.join(HEADER)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -152,8 +152,12 @@ impl Tree {
         let root = self.view().map_err(|_| SlotError::Poisoned)?.root.clone();
         let changed = self.slot.change(&root, change);
         // Of the slot itself: what is wrong with a mirror is told otherwise.
-        if let Err(SlotError::Storage(_) | SlotError::DiskFull(_) | SlotError::Device { .. }) =
-            changed
+        if let Err(
+            SlotError::Storage(_)
+            | SlotError::DiskFull(_)
+            | SlotError::DiskReadOnly(_)
+            | SlotError::Device { .. },
+        ) = changed
         {
             self.poisoned.store(true, Ordering::Release);
         }

@@ -198,8 +198,8 @@ impl Tree {
     /// Makes a vault's tree: such pages in `folder`, the root slot where the configuration says.
     ///
     /// # Errors
-    /// [`OpenVaultError::NotEmpty`]; [`OpenVaultError::Slot`] where the slot exists, or is in the folder, and those of
-    /// its mirrors and key-encryption key.
+    /// [`OpenVaultError::NotEmpty`]; [`OpenVaultError::Slot`] where the slot exists, is in the folder, or has no folder,
+    /// and those of its mirrors and key-encryption key.
     pub(crate) fn create_at(
         folder: &Path,
         slot: impl Into<SlotConfig>,
@@ -207,8 +207,9 @@ impl Tree {
     ) -> Result<Self, OpenVaultError> {
         let slot = slot.into();
         slot.refuse_within(folder)?;
+        slot.refuse_missing_folder()?;
         let lock = folder::claim(folder)?;
-        let slot = Slot::create(slot)?;
+        let slot = Slot::create(slot.of_vault_in(folder))?;
         let pages = kind.open(&folder.join(kind.folder()))?;
         let here = Whereabouts::of(folder)?;
         let (slot, shape) = (Box::new(slot), Shape::default());
@@ -246,7 +247,7 @@ impl Tree {
         let header = folder::read_header(folder)?;
         // Its database would write wherever a link leads.
         own::refuse_link(&header.pages_in(folder))?;
-        let slot = Slot::open(slot.into(), header.vault)?;
+        let slot = Slot::open(slot.into().of_vault_in(folder), header.vault)?;
         // Before the pages are touched: they need not be opened for a slot that does not fit.
         slot.read()?;
         let pages = header.pages.open(&header.pages_in(folder))?;
@@ -277,6 +278,7 @@ impl Tree {
         to: SlotConfig,
     ) -> Result<Self, OpenVaultError> {
         to.refuse_within(folder)?;
+        to.refuse_missing_folder()?;
         folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
         let header = folder::read_header(folder)?;
@@ -298,7 +300,7 @@ impl Tree {
         // What is noted below must not name the number in `from`: a copy in which this was cut off would
         // be taken for the folder that belongs to it.
         root.opening = root.opening.next()?;
-        let slot = Box::new(Slot::create(to)?);
+        let slot = Box::new(Slot::create(to.of_vault_in(folder))?);
         let store = Store::new(vault, Shape::default(), pages);
         let mut tree = Self::assemble(store, slot, root, page)?;
         tree.clean_up()?;

@@ -86,6 +86,7 @@ fn the_slot_goes_where_it_is_wanted_and_is_found_from_then_on() {
     back_up(&world, &to, "copy.age");
     lose_vault(&world);
     let old = world.root_slot();
+    fs::create_dir(world.path("slots")).unwrap();
     let ran = world.run(&["--root", "slots/new.root", "restore", "copy.age", "-i", "key.txt"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("slots/new.root"), "{}", ran.stdout);

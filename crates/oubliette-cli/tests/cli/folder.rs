@@ -21,10 +21,36 @@ fn a_new_folder_says_where_its_root_slot_is() {
     // Once.
     assert_eq!(world.run(&["append", "s-1", "T"]).stderr, "");
 
+    fs::create_dir(world.path("slots")).unwrap();
     let ran = world.run(&["--dir", "d", "--root", "slots/mine.root", "append", "s-1", "T"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(world.path("slots/mine.root").is_file());
     world.ok(&["--dir", "d", "read", "s-1"]);
+}
+
+/// `afile is not empty`, and a vault "without events" of a folder that was nowhere.
+#[test]
+fn the_path_that_was_looked_at_is_named_and_a_file_is_called_one() {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T"]);
+    let told = world.fails(1, &["--store", "nix", "read", "s-1"]);
+    assert!(told.contains("no events at nix"), "{told}");
+    let told = world.fails(1, &["--vault", "nix", "read", "s-1"]);
+    assert!(told.contains("no vault at nix"), "{told}");
+    world.write("afile", "a text");
+    for args in [
+        &["--dir", "afile", "append", "s-1", "T"] as &[&str],
+        &["--dir", "afile", "read", "s-1"],
+        &["--dir", "new", "--store", "afile", "append", "s-1", "T"],
+        &["--dir", "new", "--vault", "afile", "append", "s-1", "T"],
+        &["--vault", "afile", "read", "s-1"],
+    ] {
+        let told = world.fails(1, args);
+        assert!(told.contains("afile is a file") && !told.contains("empty"), "{args:?}: {told}");
+    }
+    let told = world.fails(1, &["--store", "afile", "read", "s-1"]);
+    assert!(told.contains("it is not a folder"), "{told}");
+    assert_eq!(fs::read_to_string(world.path("afile")).unwrap(), "a text");
 }
 
 #[test]
@@ -81,7 +107,7 @@ fn a_store_without_its_vault_gets_no_new_one() {
     fs::rename(&vault, &away).unwrap();
     for args in [&["append", "s-1", "T"] as &[&str], &["import", "/dev/null"], &["read", "s-1"]] {
         let told = world.fails(1, args);
-        assert!(told.contains("has events but no vault"), "{told}");
+        assert!(told.contains("there is no vault at "), "{told}");
     }
     assert!(!vault.exists());
     assert_eq!(world.json(&["--no-vault", "read", "s-1"]).len(), 1);
@@ -96,7 +122,7 @@ fn a_vault_without_its_store_gets_no_new_one() {
     fs::rename(&events, &away).unwrap();
     for args in [&["append", "s-1", "T"] as &[&str], &["read", "s-1"], &["inventory"]] {
         let told = world.fails(1, args);
-        assert!(told.contains("has a vault but no events"), "{told}");
+        assert!(told.contains("there are no events at "), "{told}");
     }
     assert!(!events.exists());
     fs::rename(&away, &events).unwrap();

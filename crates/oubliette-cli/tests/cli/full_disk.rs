@@ -212,6 +212,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     };
     let policy = at.path().join("bank.toml");
     fs::write(&policy, BANK).unwrap();
+    fs::create_dir(at.path().join("slot")).unwrap();
     let folder = DataFolder::at(at.path().join("data"))
         .with_root(Some(at.path().join("slot/root")))
         .with_settings(Some(at.path().join("settings")));

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, chown, symlink},
+    os::unix::fs::{DirBuilderExt, MetadataExt, chown, symlink},
 };
 
 use crate::{skip::skipped, world::World};
@@ -152,6 +152,9 @@ fn a_slot_or_mirror_that_is_a_link_or_another_users_is_refused() {
 #[test]
 fn what_is_made_is_its_owners_alone() {
     let world = World::new();
+    for folder in ["r", "m"] {
+        fs::DirBuilder::new().mode(0o700).create(world.path(folder)).unwrap();
+    }
     let args = ["--vault", "v/v", "--store", "e/e", "--root", "r/r", "--mirror", "m/m"];
     let shell = format!("umask 022; exec {} \"$@\"", env!("CARGO_BIN_EXE_oubliette"));
     let mut command = std::process::Command::new("sh");

@@ -27,6 +27,8 @@ mod import;
 #[cfg(unix)]
 mod links;
 #[cfg(target_os = "linux")]
+mod media;
+#[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]
 mod narrow;

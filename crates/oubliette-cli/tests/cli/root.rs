@@ -11,6 +11,7 @@ fn root_key(world: &World, file: &str) -> Vec<u8> {
 #[test]
 fn the_root_slot_is_shown() {
     let world = World::new();
+    fs::create_dir(world.path("slots")).unwrap();
     world.ok(&["--root", "slots/a", "--mirror", "slots/b", "append", "s-1", "T"]);
     let shown = &world.json(&["root"])[0];
     assert!(shown["place"].as_str().unwrap().ends_with("slots/a"), "{shown}");
@@ -161,6 +162,7 @@ fn a_mirror_that_is_away_keeps_the_erasure_pending_by_name() {
     let world = World::new();
     world.ok(&["--root", "slot", "append", "s-1", "T"]);
     world.ok(&["append", "s-2", "T"]);
+    fs::create_dir(world.path("usb")).unwrap();
     world.ok(&["root", "mirror", "add", "usb/mirror"]);
     fs::rename(world.path("usb"), world.path("away")).unwrap();
     let ran = world.run(&["forget", "s-1", "--reason", "r", "--yes"]);

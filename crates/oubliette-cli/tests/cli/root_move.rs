@@ -14,6 +14,7 @@ fn world() -> World {
 fn the_slot_moves_and_the_file_before_is_destroyed() {
     let world = world();
     world.ok(&["root", "mirror", "add", "mirror.root"]);
+    fs::create_dir(world.path("safe")).unwrap();
     let told = world.ok(&["root", "move", "safe/two.root"]);
     assert!(told.contains("two.root (moved from") && told.contains("one.root, which is"), "{told}");
     assert!(!world.path("one.root").exists());

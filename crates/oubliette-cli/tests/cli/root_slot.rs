@@ -20,7 +20,9 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { temp: tempfile::tempdir().unwrap(), store: MemoryStore::default() }
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("usb")).unwrap();
+        Self { temp, store: MemoryStore::default() }
     }
 
     fn at(&self, name: &str) -> PathBuf {

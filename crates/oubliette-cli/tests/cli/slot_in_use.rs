@@ -15,6 +15,7 @@ const RESTORE: [&str; 6] = ["--dir", "drill", "restore", "copy.age", "--identity
 fn production(options: &[&str]) -> World {
     let world = World::new();
     world.write("kek", [7; 32]);
+    fs::create_dir(world.path("slots")).unwrap();
     let append = |user: &str, options: &[&str]| {
         let args = ["--dir", "prod", "append", user, "Registered", "--data", r#"{"name":"Erika"}"#];
         world.ok(&[&args[..], options].concat());

@@ -101,7 +101,12 @@ fn a_vault_and_a_store_that_a_program_made_are_attached_and_found_again() {
     assert!(!world.path("folder").exists());
     // What is not there is not made.
     let nowhere = places("bank", "nowhere");
-    assert!(world.fails(1, &attach("folder", &nowhere, &[])).contains("no events"));
+    let told = world.fails(1, &attach("folder", &nowhere, &[]));
+    assert!(told.contains("no events at ") && told.contains("nowhere/store"), "{told}");
+    let [root, _, store] = &places("bank", "bank");
+    let no_vault = [root.clone(), "nowhere/keys".to_owned(), store.clone()];
+    let told = world.fails(1, &attach("folder", &no_vault, &[]));
+    assert!(told.contains("no vault at ") && told.contains("nowhere/keys"), "{told}");
     let [_, keys, store] = &places("bank", "bank");
     let no_slot = ["--dir", "folder", "--vault", keys, "--store", store, "vault", "attach"];
     assert!(world.fails(1, &no_slot).contains("--root"));

@@ -263,7 +263,7 @@ async fn open(at: &Path, heard: &impl Fn(&str) -> bool) -> Oubliette<SqliteStore
     let opened = session::data_folder(at).open(Access::Existing, None).await;
     match opened {
         // The vault was lost, and its restoring was cut off: it can be repeated.
-        Err(FolderError::VaultMissing(_)) if heard("phase loss") && !heard("restored") => {
+        Err(FolderError::VaultMissing { .. }) if heard("phase loss") && !heard("restored") => {
             session::restored(at).await
         }
         opened => opened.unwrap().oubliette,

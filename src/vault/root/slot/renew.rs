@@ -22,7 +22,7 @@ impl Slot {
     /// needed, so that neither is what wrapped it.
     ///
     /// # Errors
-    /// [`SlotError::OfAnotherVault`], [`SlotError::Damaged`],
+    /// [`SlotError::OfAnotherVault`], [`SlotError::Damaged`], [`SlotError::NoFolder`],
     /// [`SlotError::NewerFormat`], [`SlotError::NewerMirror`]; [`SlotError::BehindCounter`] where its counter tells of a newer
     /// root than is left, [`SlotError::Counter`]; those of the key-encryption key, and of opening a
     /// slot.
@@ -30,9 +30,13 @@ impl Slot {
         let mirrors = given(&config.mirrors)?;
         let mut own = match config.place.open() {
             Ok(pair) => Some(Own::found(pair)),
-            Err(SlotError::Missing(_)) => None,
+            Err(SlotError::Missing(_)) => {
+                config.place.refuse_missing_folder()?;
+                None
+            }
             Err(error) => return Err(error),
         };
+        let others = config.others();
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
         let mut known = Known::new(Seal::new(&secret)?, Binding::Due(None));
         let (mut roots, mut earlier, place) = (Vec::new(), None, Location::Config(config.place));
@@ -52,7 +56,7 @@ impl Slot {
         }
         let mut epoch = known.epoch;
         let phase = Phase::Known(known);
-        let mut state = State { mirrors, ..State::new(place, own, config.counter, phase) };
+        let mut state = State { mirrors, others, ..State::new(place, own, config.counter, phase) };
         state.note_mirrors(&noted);
         for mirror in &mut state.mirrors {
             let found = mirror.look(Some(vault))?;

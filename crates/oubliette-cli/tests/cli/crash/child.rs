@@ -78,6 +78,7 @@ pub(crate) fn say(line: &str) {
 }
 
 pub(crate) fn data_folder(folder: &Path) -> DataFolder {
+    std::fs::create_dir_all(folder.join("slot")).unwrap();
     DataFolder::at(folder.join("data"))
         .with_root(Some(folder.join("slot/root")))
         .with_settings(Some(folder.join("settings")))
