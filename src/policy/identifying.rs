@@ -155,8 +155,11 @@ const WORDS: &[(Looks, At, &[&str])] = &[
 /// What a field's name makes one think of.
 pub(super) fn looks(name: &str) -> Option<Looks> {
     let name = words(name);
+    // What is one word in the table is two in `PassNr` and in `blut_gruppe`.
+    let parts: Vec<&str> = name.split_whitespace().collect();
+    let pairs: Vec<String> = parts.windows(2).map(<[&str]>::concat).collect();
     let has = |at: At, word: &str| match at {
-        Anywhere => name.contains(&format!(" {word} ")),
+        Anywhere => name.contains(&format!(" {word} ")) || pairs.iter().any(|pair| pair == word),
         Beginning => name.contains(&format!(" {word}")),
         End => name.ends_with(&format!(" {word} ")),
     };
@@ -227,7 +230,7 @@ mod tests {
         // Of letters that are all large, and with numbers at them.
         all_look(
             Some(Identifying),
-            "IBANNumber BICCode IPAddress PLZOrt address1 address2line name_2 Tel1",
+            "IBANNumber BICCode IPAddress PLZOrt address1 address2line name_2 Tel1 HausNr MobilNr",
         );
     }
 
