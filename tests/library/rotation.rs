@@ -107,7 +107,11 @@ async fn a_rotation_of_nobody_is_an_error() {
 #[test]
 fn no_read_that_begins_after_forget_returned_is_clear() {
     const PEOPLE: usize = 24;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
     let bank = runtime.block_on(async {
         let bank = Oubliette::open(MemoryStore::new(), Vault::in_memory().unwrap(), bank_policy());
         let bank = bank.await.unwrap();
@@ -125,7 +129,8 @@ fn no_read_that_begins_after_forget_returned_is_clear() {
             let (bank, forgotten, stop) = (&bank, &forgotten, &stop);
             let (clear, shredded, wrong) = (&clear, &shredded, &wrong);
             scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 for n in (0..PEOPLE).cycle().skip(reader * 4) {
                     if stop.load(Ordering::SeqCst) {
                         break;

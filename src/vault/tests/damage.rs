@@ -58,7 +58,7 @@ fn damage(file: &Path, chance: &mut Chance) {
 fn damage_to_the_files_is_an_error_and_never_a_panic_or_another_key() {
     let temp = tempfile::tempdir().unwrap();
     let (folder, root) = (temp.path().join("vault"), temp.path().join("root"));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut keys = HashMap::new();
     drop(Vault::create(&folder, &root).unwrap());
     for round in 0..3 {

@@ -36,7 +36,7 @@ async fn a_vault_in_a_folder_opens_again_with_everything() {
     assert_eq!(vault.pseudonym(&subject("user-2")), pseudonym);
     assert_eq!(live(vault.opening_key(kept.id())).secret(), kept.secret());
     assert_eq!(key(&vault, "user-1", "user-1").await.unwrap().id(), kept.id());
-    assert_eq!(vault.keys_of(&subject("user-1")).unwrap()[0].sealed_at_most, 2);
+    assert_eq!(vault.keys_of(&subject("user-1")).unwrap()[0].sealed_at_most, 2 + 3);
     assert_eq!(shredded(vault.opening_key(gone.id())), erasure);
     assert_eq!(vault.memos(MemoKind::Journal).unwrap()[0].1.len(), 40_000);
     let tenures = vault.subject_state(&subject("account-1")).unwrap().tenures;
@@ -102,7 +102,7 @@ fn child() {
     let Some(at) = std::env::var_os(CHILD) else { return };
     let (folder, root) = places(Path::new(&at));
     let vault = Vault::open(&folder, &root).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let run = EventId::random();
     let workers = (0..WORKERS).map(|worker| go_on(&vault, format!("user-{run}-{worker}")));
     runtime.block_on(futures::future::join_all(workers));

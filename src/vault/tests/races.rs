@@ -117,7 +117,8 @@ fn forget_meanwhile(vault: &Vault, whose: &'static str) {
     let forgetting = vault.clone();
     let meanwhile = move || {
         let forget = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(forget(&forgetting, whose));
         };
         thread::spawn(forget).join().unwrap();
@@ -149,7 +150,11 @@ async fn an_admission_keeps_nothing_that_changed_while_it_looked() {
 /// it any more.
 #[test]
 fn no_reader_sees_a_key_after_its_destruction() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
     let tree = tree();
     for round in 0..60 {
         // A fresh vault each time: cold readers are the ones who could leave something stale.
@@ -248,11 +253,15 @@ async fn who_is_admitted_keeps_their_key_until_they_are_done() {
 fn any_runtime_will_do_and_none_for_reading() {
     let tree = tree();
     let vault = over(&tree);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let made = runtime.block_on(key(&vault, "user-1", "user-1")).unwrap();
     drop(runtime);
     live(vault.opening_key(made.id()));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let clone = vault.clone();
         let task = tokio::spawn(async move { key(&clone, "user-2", "user-2").await });

@@ -16,7 +16,11 @@ fn generation(vault: &Vault, key: &DataKey) -> u32 {
 }
 
 fn runtime(threads: usize) -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_time()
+        .build()
+        .unwrap()
 }
 
 /// The keys in the inventory, which must say the same as those of their subjects.
@@ -157,7 +161,8 @@ fn nothing_is_stored_under_an_old_key_after_a_rotation_returned() {
             let (vault, least, stop) = (&vault, &least, &stop);
             let (stored, wrong) = (&stored, &wrong);
             scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 let of = format!("stream-{}", n % 3);
                 while !stop.load(Ordering::SeqCst) {
                     let opening =
@@ -202,7 +207,8 @@ fn a_warm_key_is_not_handed_out_after_a_rotation_returned() {
         for _ in 0..3 {
             let (vault, least, stop, wrong) = (&vault, &least, &stop, &wrong);
             scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 while !stop.load(Ordering::SeqCst) {
                     let least = least.load(Ordering::SeqCst);
                     let key = runtime.block_on(key(vault, "user-1", "user-1")).unwrap();

@@ -277,6 +277,7 @@ async fn mirrors_are_added_and_retired() {
     // The slot has room for so many names.
     let long = |n: u32| world.at(&format!("{n}/{}", "x".repeat(200)));
     for n in 0..100 {
+        fs::create_dir(world.at(&n.to_string())).unwrap();
         match vault.add_mirror(&long(n)).await {
             Ok(()) => assert!(n < 50, "where does it all go?"),
             Err(SlotError::Mirror { why, .. }) => {

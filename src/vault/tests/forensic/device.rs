@@ -36,7 +36,7 @@ fn found(raw: &[u8], keys: &[Window]) -> usize {
 
 /// Forgets 200 of 400 people, one by one, each with a key.
 fn forget_half(vault: &Vault) -> (Vec<Window>, Vec<Window>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let name = |n: usize| format!("user-{n}");
     let secrets = runtime.block_on(async {
         let made = (0..2 * DESTROYED)

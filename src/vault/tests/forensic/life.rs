@@ -92,7 +92,11 @@ impl Life {
             store,
             work: tempfile::tempdir().unwrap(),
             lives: 0,
-            runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap(),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_time()
+                .build()
+                .unwrap(),
             events: MemoryStore::new(),
             bank: None,
             forgotten: BTreeSet::new(),

@@ -220,7 +220,7 @@ fn a_journal_that_a_crash_took_away_is_not_read_once_the_next_one_is_removed() {
         let archive = Archive::default();
         let shape = Shape { page_bytes: 400, ..Shape::default() };
         let open = |create| life::recorded(&at, &slot, create, shape, &archive);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let put = |vault: &Vault, id: u8, text: &[u8]| {
             runtime.block_on(vault.put_memo(MemoKind::Journal, [id; 16], text))
         };
