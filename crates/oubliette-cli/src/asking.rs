@@ -7,7 +7,7 @@ use std::{
 
 use oubliette::vault::Passphrase;
 
-use super::exit::CliError;
+use super::{environment, exit::CliError};
 
 /// An error where `-` is given for a file: elsewhere it is for stdin, and here it would name a file.
 pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
@@ -22,7 +22,7 @@ pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
 /// without echo; a new one twice.
 pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliError> {
     let empty = || CliError::usage("the passphrase is empty");
-    if let Ok(text) = std::env::var(variable) {
+    if let Some(text) = environment::secret(variable)? {
         return Passphrase::new(text).ok_or_else(empty);
     }
     refuse_unasked(variable)?;

@@ -15,6 +15,7 @@ mod demo;
 #[cfg(test)]
 mod documents;
 mod drill;
+mod environment;
 mod erasures;
 mod exit;
 mod findings;
@@ -79,7 +80,8 @@ Exit codes:
 With --json, stdout holds one JSON value a line and nothing else; errors, notes
 and logs are JSON on stderr. OUBLIETTE_LOG=info shows what the library does (on
 stderr), OUBLIETTE_LOG=debug more of it. OUBLIETTE_DIR, OUBLIETTE_ROOT,
-OUBLIETTE_KEK and OUBLIETTE_EXPECT_EPOCH stand for the options of these names.
+OUBLIETTE_KEK and OUBLIETTE_EXPECT_EPOCH stand for the options of these names,
+which override them; an empty one counts as not set.
 NO_COLOR=1 switches colours off.
 
 `oubliette help COMMAND` explains a command, with examples; `-h` is short.";
@@ -187,7 +189,11 @@ pub fn main() -> ExitCode {
     }
     let (touches, takes_policy) = (args.command.touches(), args.command.takes_policy());
     let said = args.globals.add_said(env::args_os());
-    if let Err(error) = said.and_then(|said| args.globals.check(touches, takes_policy, &said)) {
+    let checked = said.and_then(|said| {
+        args.globals.take_environment(&said)?;
+        args.globals.check(touches, takes_policy, &said)
+    });
+    if let Err(error) = checked {
         return error.tell(args.globals.json).into();
     }
     let (json, copies) = (args.globals.json, args.globals.read_only);
@@ -221,7 +227,8 @@ fn misused(error: &clap::Error) -> Exit {
 fn log(json: bool) {
     // What the witness says, and which event does not open, is told with the command's own words.
     let quiet = "warn,oubliette::erasure::witness=error,oubliette::layer::error=off";
-    let filter = EnvFilter::try_from_env("OUBLIETTE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
+    let filter = environment::text("OUBLIETTE_LOG").and_then(|said| EnvFilter::try_new(said).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(quiet));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
