@@ -41,6 +41,8 @@ mod rows;
 mod shell;
 mod signals;
 mod tables;
+#[cfg(unix)]
+mod terminal;
 mod vault;
 #[cfg(test)]
 #[path = "../../../tests/common/vectors.rs"]

@@ -1,6 +1,8 @@
 //! The command line, run as people run it: the real binary, in temporary folders.
 
 mod adopting;
+#[cfg(target_os = "linux")]
+mod asking;
 mod audit;
 mod backup;
 mod bad_input;
