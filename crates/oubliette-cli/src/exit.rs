@@ -36,7 +36,7 @@ impl From<Exit> for ExitCode {
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum CliError {
-    /// Nobody reads our output any more: `oubliette read-all | head`. Not worth a word.
+    /// Nobody reads what is printed, and all else went well: `oubliette read-all | head`. Not worth a word.
     Pipe,
     /// All has been said already; only the exit code is left.
     Told(Exit),
@@ -107,7 +107,7 @@ impl CliError {
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::Pipe } else { Self::failed(error) }
+        if output::is_unread(&error) { Self::Pipe } else { Self::failed(error) }
     }
 }
 

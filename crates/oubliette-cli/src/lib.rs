@@ -50,7 +50,12 @@ mod vectors;
 mod verify;
 mod watch;
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{
+    env,
+    io::{ErrorKind, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 use oubliette::audit::drill::READER;
@@ -59,7 +64,7 @@ use tracing_subscriber::EnvFilter;
 use allowed::Touches;
 use exit::{CliError, Exit};
 use open::Globals;
-use output::Out;
+use output::{Out, Unread};
 
 const FIRST_WALK: &str = "\
 A first walk:
@@ -164,6 +169,17 @@ impl Command {
         }
     }
 
+    /// What it does where nobody reads what it prints. A short list may as well be printed to its end.
+    fn unread(&self) -> Unread {
+        match self {
+            Self::Read(_) | Self::ReadAll(_) | Self::Subscribe(_) | Self::Inventory(_) => {
+                Unread::Ends
+            }
+            Self::Erasures(args) if args.touches() != Touches::Changes => Unread::Ends,
+            _ => Unread::GoesOn,
+        }
+    }
+
     /// Whether `--policy` says anything to it. A restored vault has its own, and the commands of `policy` are
     /// given a file.
     fn takes_policy(&self) -> bool {
@@ -215,7 +231,16 @@ pub fn main() -> ExitCode {
 /// Tells what is wrong with the command line, or the help that was asked for.
 fn misused(error: &clap::Error) -> Exit {
     // Whether programs read it cannot be known otherwise: nothing was parsed.
-    if error.use_stderr() && env::args_os().any(|argument| argument == "--json") {
+    let json = env::args_os().any(|argument| argument == "--json");
+    if !error.use_stderr() {
+        return match error.print().and_then(|()| std::io::stdout().flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                CliError::failed(format!("the answer could not be printed: {error}")).tell(json)
+            }
+            _ => Exit::Done,
+        };
+    }
+    if json {
         let text = error.to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         // Then come tips and usage, for people.
@@ -266,7 +291,7 @@ async fn run_until_ended(args: Args) -> Result<(), CliError> {
 
 async fn run(args: Args) -> Result<(), CliError> {
     let Args { globals, command } = args;
-    let (json, mut out) = (globals.json, Out::new());
+    let (json, mut out) = (globals.json, Out::new(command.unread()));
     let ended = match command {
         Command::Demo => return demo::run(globals.json).await,
         Command::Import(args) => import::run(&globals, args, &mut out).await,
@@ -297,8 +322,8 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Man(args) => shell::man(&args, globals.json, &mut out),
     };
     // What was said before an error is said, too; and where it cannot be, that is.
-    match (ended, out.flush().map_err(CliError::from)) {
-        (Ok(()), flushed) => flushed,
+    match (ended, out.close().map_err(CliError::from)) {
+        (Ok(()), closed) => closed,
         (Err(CliError::Told(exit)), Err(error)) => {
             error.tell(json);
             Err(CliError::Told(exit))

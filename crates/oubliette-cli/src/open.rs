@@ -208,7 +208,14 @@ impl Globals {
             parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
             return Ok(parts.oubliette);
         }
-        self.open_existing().await
+        if self.wait.is_none() {
+            return self.open_existing().await;
+        }
+        tokio::select! {
+            biased;
+            opened = self.open_existing() => opened,
+            () = output::nobody_reads() => Err(CliError::Pipe),
+        }
     }
 
     /// Opens the folder and changes the signing keys, before anything is done that an earlier key says.

@@ -59,6 +59,8 @@ mod slot_in_use;
 #[cfg(all(unix, feature = "tpm"))]
 mod tpm;
 mod trying;
+#[cfg(unix)]
+mod unread;
 mod unreadable;
 mod vault;
 mod waiting;
