@@ -132,9 +132,6 @@ enum Command {
     Restore(backup::RestoreArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
-    /// What `drill` starts to open a copy of the vault in a process without rights
-    #[command(name = READER, hide = true)]
-    DrillReader(drill::ReaderArgs),
     Policy(policy::PolicyArgs),
     Owners(owners::OwnersArgs),
     Root(root::RootArgs),
@@ -146,9 +143,7 @@ enum Command {
 impl Command {
     fn touches(&self) -> Touches {
         match self {
-            Self::Demo | Self::DrillReader(_) | Self::Completions(_) | Self::Man(_) => {
-                Touches::Nothing
-            }
+            Self::Demo | Self::Completions(_) | Self::Man(_) => Touches::Nothing,
             Self::Read(_) | Self::ReadAll(_) | Self::Subscribe(_) => Touches::Events,
             Self::Plan(_) | Self::Claims(_) | Self::Inventory(_) | Self::Drill(_) => Touches::Vault,
             Self::Import(_)
@@ -194,13 +189,18 @@ pub fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
     private::keep_files_private();
+    // What `drill` starts to open a copy of the vault in a process without rights. It is no command: nobody else is
+    // to be offered it.
+    if env::args_os().nth(1).is_some_and(|word| word == READER) {
+        return match drill::ReaderArgs::try_parse_from(env::args_os().skip(1)) {
+            Ok(args) => drill::reader(&args).into(),
+            Err(error) => misused(&error).into(),
+        };
+    }
     let mut args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return misused(&error).into(),
     };
-    if let Command::DrillReader(args) = &args.command {
-        return drill::reader(args).into();
-    }
     log(args.globals.json);
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
@@ -314,8 +314,6 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
-        // It has ended by now.
-        Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, args, &mut out).await,
         Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
         Command::Completions(args) => shell::completions(&args, &mut out),
