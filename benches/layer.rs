@@ -50,6 +50,8 @@ const LONG: u64 = 10_000;
 /// Over so many streams, where all are read.
 const STREAMS: u64 = 100;
 const WRITERS: u64 = 8;
+/// How many events a stream that is new gets, one after the other.
+const FIRST_EVENTS: u64 = 4;
 
 /// A bare store and a layered one beside each other, on the disk.
 struct Stores {
@@ -155,6 +157,43 @@ fn writers<S: EventStore + Clone>(
     })
 }
 
+/// As many at once, each the first events of streams that are new: of a person who registers, say.
+fn newcomers<S: EventStore + Clone>(
+    runtime: &Runtime,
+    to: &S,
+    writers: u64,
+    size: usize,
+    times: u64,
+) -> Duration {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let streams = times / FIRST_EVENTS / writers;
+    let work: Vec<Vec<(StreamName, Vec<NewEvent>)>> = (0..writers)
+        .map(|_| {
+            let first_events = || {
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let events = (0..FIRST_EVENTS).map(|_| event(size)).collect();
+                (stream("sealed", &format!("new{number}")), events)
+            };
+            (0..streams).map(|_| first_events()).collect()
+        })
+        .collect();
+    runtime.block_on(async {
+        let start = Instant::now();
+        let tasks = work.into_iter().map(|streams| {
+            let to = to.clone();
+            tokio::spawn(async move {
+                for (name, events) in streams {
+                    for event in events {
+                        to.append_to(&name, ExpectedRevision::Any, vec![event]).await.unwrap();
+                    }
+                }
+            })
+        });
+        try_join_all(tasks).await.unwrap();
+        start.elapsed()
+    })
+}
+
 fn drain(runtime: &Runtime, events: impl Fn() -> EventStream, times: u64) -> Duration {
     let mut events = events();
     runtime.block_on(async {
@@ -221,6 +260,29 @@ fn appending(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     group.finish();
 }
 
+fn beginning(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
+    let mut group = criterion.benchmark_group("first");
+    settings(&mut group);
+    let stores = Stores::create(runtime);
+    let Stores { bare, layered, .. } = &stores;
+    let (name, size) = SIZES[0];
+    for (many, who) in [(1, "one writer".to_owned()), (WRITERS, format!("{WRITERS} writers"))] {
+        let pair = Pair {
+            row: "first",
+            case: format!("sealed, {name}, {FIRST_EVENTS} events in each new stream, {who}"),
+            times: 4 * FIRST_EVENTS * many,
+            unit: "event",
+        };
+        ledger.pair(
+            &mut group,
+            &pair,
+            |times| newcomers(runtime, bare, many, size, times),
+            |times| newcomers(runtime, layered, many, size, times),
+        );
+    }
+    group.finish();
+}
+
 fn reading(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("read");
     settings(&mut group);
@@ -256,6 +318,7 @@ fn layer(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let ledger = Ledger::new("layer");
     appending(criterion, &ledger, &runtime);
+    beginning(criterion, &ledger, &runtime);
     reading(criterion, &ledger, &runtime);
 }
 

@@ -152,6 +152,7 @@ def page(cases):
     yield ""
     yield "## All cases"
     for row, what, kind, target, _ in ROWS + [
+        ("first", "Append the first events of new streams, each with a new key, against the same store bare", "rate", None, ""),
         ("aead", "For comparison, the bare AEAD against itself", "times", None, ""),
         ("tag", "What the tag that survives the key costs beside it", "times", None, ""),
     ]:

@@ -2,8 +2,9 @@
 //! hand on a panic, an error says so.
 
 use std::{
-    pin::Pin,
-    task::{Context, Poll},
+    panic,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
     thread,
     time::Duration,
 };
@@ -24,6 +25,12 @@ pub enum TaskError {
          `#[tokio::main]`, or with `Runtime::block_on`"
     )]
     NoRuntime,
+    /// It was called within a Tokio runtime that has no timers. Nothing was done. The caller's fault.
+    #[error(
+        "this Tokio runtime has no timers, which waiting for others needs: build it with `enable_time` or \
+         `enable_all`, as `#[tokio::main]` and `Runtime::new` do"
+    )]
+    NoTimers,
     /// It panicked: a bug, of this library or of the event store beneath it. The panic's own text, which may
     /// hold anything, is not kept.
     #[error(
@@ -42,7 +49,7 @@ impl TaskError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Cancelled => true,
-            Self::NoRuntime | Self::Panicked => false,
+            Self::NoRuntime | Self::NoTimers | Self::Panicked => false,
         }
     }
 }
@@ -74,6 +81,23 @@ impl<T> Future for Task<T> {
 /// Whether there is one.
 pub(crate) fn is_there() -> bool {
     Handle::try_current().is_ok()
+}
+
+/// Asks before anything is begun for all that it may need later. Timers are needed only where somebody has to wait: without
+/// them most would go well, and a task would panic now and then.
+///
+/// # Errors
+/// [`TaskError::NoRuntime`] and [`TaskError::NoTimers`].
+pub(crate) fn check() -> Result<(), TaskError> {
+    if !is_there() {
+        return Err(TaskError::NoRuntime);
+    }
+    // Tokio does not say whether a runtime has timers: it panics, and tells why on standard error.
+    let asks = || {
+        let sleep = pin!(tokio::time::sleep(Duration::ZERO));
+        let _ = sleep.poll(&mut Context::from_waker(Waker::noop()));
+    };
+    panic::catch_unwind(asks).map_err(|_| TaskError::NoTimers)
 }
 
 /// Runs a future in a task of its own.
@@ -114,13 +138,7 @@ pub(crate) async fn sleep(time: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fmt::Display,
-        pin::pin,
-        sync::Arc,
-        task::{Context, Poll, Wake, Waker},
-        thread::Thread,
-    };
+    use std::{fmt::Display, sync::Arc, task::Wake, thread::Thread};
 
     use super::*;
     use crate::{
@@ -190,6 +208,20 @@ mod tests {
         assert_eq!(outside(bank.reopen(&user)).unwrap().generation, None);
         assert_eq!(outside(bank.rebuild_owners(false)).unwrap().left, []);
         assert!(outside(bank.rotate(&user)).unwrap().generation.is_some());
+    }
+
+    /// Who opens would get as far as somebody waits, and then meet a panic.
+    #[test]
+    fn a_runtime_without_timers_is_refused_on_opening_and_not_by_a_panic_later() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (vault, policy) = (Vault::in_memory().unwrap(), Policy::sealed_by_default());
+        let opening = Oubliette::open(MemoryStore::new(), vault.clone(), policy.clone());
+        let refused = runtime.block_on(opening).unwrap_err();
+        assert!(matches!(refused, ErasureError::Task(TaskError::NoTimers)), "{refused:?}");
+        assert!(refused.to_string().contains("enable_time") && !refused.is_temporary());
+
+        let timed = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        timed.block_on(Oubliette::open(MemoryStore::new(), vault, policy)).unwrap();
     }
 
     /// What a task was to do when it ended is not known, so that it is not simply to be tried again. What it

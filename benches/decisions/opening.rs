@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use oubliette::{
-    erasure::{ErasureError, KeyChange, change_key},
+    erasure::{ErasureError, KeyChange, UnclearError, change_key},
     event::ANNOUNCEMENTS,
     layer::Oubliette,
     store::{EventStoreExt as _, MemoryStore, ReadOptions},
@@ -81,7 +81,7 @@ fn witness(bench: &mut Bench<'_>) {
         let start = Instant::now();
         let opened = handle.block_on(Oubliette::open(store.clone(), vault.clone(), policy()));
         let took = start.elapsed();
-        assert!(matches!(opened, Ok(_) | Err(ErasureError::WitnessGap(_))));
+        assert!(matches!(opened, Ok(_) | Err(ErasureError::Unclear(UnclearError::WitnessGap(_)))));
         took
     };
     for (decision, case, with) in [

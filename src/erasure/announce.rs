@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{ErasureError, ErasureRecord};
+use super::ErasureRecord;
 #[cfg(feature = "backup")]
 use crate::vault::{Unlearned, backup::VerifiedBackup};
 use crate::{
@@ -60,7 +60,7 @@ impl<'a> Draft<'a> {
         id: EventId,
         previous: Option<&[AnnouncementRef]>,
         by: Option<&SigningKey>,
-    ) -> Result<Announcement, ErasureError> {
+    ) -> Result<Announcement, VaultError> {
         let (statement, prover) = self.statement.unzip();
         let body = Body {
             format: 1,
@@ -93,7 +93,7 @@ impl<'a> Draft<'a> {
             let body = Body { sealed, proof, ..body };
             let unsigned = Announcement::new(id, &body).map_err(odd)?;
             let body = Body { sig: Some(by.sign(&unsigned.signed_bytes())), ..body };
-            Ok(Announcement::new(id, &body).map_err(odd)?)
+            Announcement::new(id, &body).map_err(odd)
         };
         match by {
             Some(by) => signed(by),
@@ -117,7 +117,7 @@ impl Chain {
         vault: &Vault,
         id: EventId,
         by: Option<&SigningKey>,
-    ) -> Result<Announcement, ErasureError> {
+    ) -> Result<Announcement, VaultError> {
         let said = draft.say(vault, id, Some(&self.0), by)?;
         self.0 = vec![said.reference()];
         Ok(said)

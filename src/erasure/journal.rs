@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::{Builder, Uuid};
 use zeroize::Zeroizing;
 
-use super::{ErasureError, Plan};
+use super::{BadMemo, ErasureError, OperatorError, Plan};
 use crate::{
     crypto::{RandomError, Secret, base64url, keyed, random_secret},
     event::{ErasureId, EventId, StreamName, Timestamp, framed},
-    vault::{MemoKind, Vault, memos},
+    vault::{MemoKind, Vault, VaultError, memos},
 };
 
 /// An erasure that is decided and not yet done.
@@ -115,25 +115,25 @@ impl Journal {
             .any(|attempt| (0..parts).any(|part| self.announcement_of(*attempt, part) == id))
     }
 
-    fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, ErasureError> {
+    fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, BadMemo> {
         let journal: Option<Self> = memos::from_json(MemoKind::Journal, note).ok();
         let journal = journal.filter(|journal| journal.erasure == erasure);
-        journal.ok_or(ErasureError::BadJournal(erasure))
+        journal.ok_or(BadMemo::Journal(erasure))
     }
 
     /// The journal of an erasure, if it is under way.
     pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
         let note = vault.memo(MemoKind::Journal, erasure.0.into_bytes())?;
-        note.map(|note| Self::read(erasure, &note)).transpose()
+        Ok(note.map(|note| Self::read(erasure, &note)).transpose()?)
     }
 
-    pub(super) async fn write(&self, vault: &Vault) -> Result<(), ErasureError> {
+    pub(super) async fn write(&self, vault: &Vault) -> Result<(), VaultError> {
         let note = memos::to_json(self)?;
-        Ok(vault.put_memo(MemoKind::Journal, self.erasure.0.into_bytes(), &note).await?)
+        vault.put_memo(MemoKind::Journal, self.erasure.0.into_bytes(), &note).await
     }
 
-    pub(super) async fn remove(&self, vault: &Vault) -> Result<(), ErasureError> {
-        Ok(vault.remove_memo(MemoKind::Journal, self.erasure.0.into_bytes()).await?)
+    pub(super) async fn remove(&self, vault: &Vault) -> Result<(), VaultError> {
+        vault.remove_memo(MemoKind::Journal, self.erasure.0.into_bytes()).await
     }
 
     /// The erasures under way, oldest first.
@@ -263,9 +263,12 @@ impl ErasureRecord {
 
     /// The record of an erasure that the operator dealt with. Nothing else may be known of it, or an earlier
     /// attempt was applied.
-    pub(super) fn dealt_with(vault: &Vault, erasure: ErasureId) -> Result<Self, ErasureError> {
+    pub(super) fn dealt_with(vault: &Vault, erasure: ErasureId) -> Result<Self, OperatorError> {
         let dealt_with = Some(Timestamp::now());
-        let known = Self::find(vault, erasure)?.unwrap_or_else(|| Self::empty(erasure));
+        let known = match vault.memo(MemoKind::Erasure, erasure.0.into_bytes())? {
+            Some(note) => Self::read(erasure, &note)?,
+            None => Self::empty(erasure),
+        };
         Ok(Self { destroyed: true, announced: true, dealt_with, ..known })
     }
 
@@ -277,7 +280,7 @@ impl ErasureRecord {
     }
 
     /// The record of an erasure that is applied again, as it was announced; some were without one.
-    pub(super) fn replayed(erasure: ErasureId, announced: &[u8]) -> Result<Self, ErasureError> {
+    pub(super) fn replayed(erasure: ErasureId, announced: &[u8]) -> Result<Self, BadMemo> {
         let record = match announced {
             [] => Self::empty(erasure),
             note => Self::read(erasure, note)?,
@@ -291,21 +294,21 @@ impl ErasureRecord {
         serde_json::from_slice::<Self>(note).map_or(0, |record| record.attempt)
     }
 
-    pub(super) fn to_memo(&self) -> Result<Zeroizing<Vec<u8>>, ErasureError> {
-        Ok(memos::to_json(self)?)
+    pub(super) fn to_memo(&self) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        memos::to_json(self)
     }
 
     /// The record of an erasure in its memo, or in the copy of that in an announcement.
-    pub(crate) fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, ErasureError> {
+    pub(crate) fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, BadMemo> {
         let record: Option<Self> = memos::from_json(MemoKind::Erasure, note).ok();
         let record = record.filter(|record| record.erasure == erasure);
-        record.ok_or(ErasureError::BadRecord(erasure))
+        record.ok_or(BadMemo::Record(erasure))
     }
 
     /// The record of one erasure.
     pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
         let note = vault.memo(MemoKind::Erasure, erasure.0.into_bytes())?;
-        note.map(|note| Self::read(erasure, &note)).transpose()
+        Ok(note.map(|note| Self::read(erasure, &note)).transpose()?)
     }
 
     /// The records of all erasures, oldest first.

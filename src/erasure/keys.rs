@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::{
-    ErasureError,
+    ErasureError, KeyChangeError, PendingError,
     announce::{Chain, Draft, open, stream},
     retell::set_again,
     tombstones::Untold,
@@ -19,11 +19,11 @@ use crate::{
     crypto::SigningKey,
     event::{
         Announcement, AnnouncementKind, Distrust, ErasureId, EventId, SigningKeyId, Statement,
-        Timestamp, VaultId,
+        Timestamp,
     },
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
-    vault::{Decision, History, KeyOrigin, PinnedSuccessor, Successor, Vault},
+    vault::{Decision, History, KeyOrigin, PinnedSuccessor, Successor, Vault, VaultError},
 };
 
 /// How many announcements are made again in one append.
@@ -71,86 +71,6 @@ pub struct Compromised {
     pub keys: Vec<SigningKeyId>,
 }
 
-/// Why the signing keys were not changed. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyChangeError {
-    /// There is one.
-    #[error(
-        "a successor is pinned already, {0}: only it can take the place of the key that signs; use it, \
-         and pin the next one then; if its file is lost, change the key without it, and make a new backup"
-    )]
-    AlreadyPinned(SigningKeyId),
-    /// A successor is pinned, and was not given.
-    #[error(
-        "the successor {0} is pinned, and only it can take the place of the key that signs: give its file; if \
-         that is lost, change the key without it, and make a new backup: a vault that is restored from an earlier \
-         one will not know the new key"
-    )]
-    SuccessorNeeded(SigningKeyId),
-    /// No successor is pinned.
-    #[error(
-        "no successor is pinned, so that nobody would know this one for the vault's: change the key without a \
-         successor, and pin one afterwards"
-    )]
-    NothingPinned,
-    /// Another one is pinned.
-    #[error("that file holds the key {found}, and the pinned successor is {pinned}; give its file")]
-    WrongSuccessor {
-        /// The one that was given.
-        found: SigningKeyId,
-        /// The one that is pinned.
-        pinned: SigningKeyId,
-    },
-    /// It was made for another vault.
-    #[error(
-        "that file holds the successor for vault {of}, and this is vault {vault}; give its file"
-    )]
-    OfAnotherVault {
-        /// Whose it is.
-        of: VaultId,
-        /// Whose it should be.
-        vault: VaultId,
-    },
-    /// It is in the history.
-    #[error(
-        "key {0} signed for this vault before, and cannot be its successor again; make another"
-    )]
-    SignedBefore(SigningKeyId),
-    /// A day to come.
-    #[error("the key cannot have been stolen since {0}: that is still to come")]
-    StillToCome(Timestamp),
-    /// There is no such key.
-    #[error("this vault never signed with key {0}")]
-    UnknownKey(SigningKeyId),
-    /// The key signs.
-    #[error(
-        "key {0} signs now, and cannot distrust itself: change it and say since when it is compromised, which \
-         distrusts it as well"
-    )]
-    SignsNow(SigningKeyId),
-    /// It is distrusted.
-    #[error("key {key} is compromised already, since {since}: leave it out")]
-    DistrustedBefore {
-        /// The key.
-        key: SigningKeyId,
-        /// Since when it is, as was said then.
-        since: Timestamp,
-    },
-    /// A successor was pinned for the key, and waits.
-    #[error(
-        "the successor {successor} is pinned for key {key}: put it in that key's place, and say since when \
-         that is compromised, which distrusts it as well; if its file is lost, change the key without it, and \
-         distrust the earlier one"
-    )]
-    SuccessorWaits {
-        /// The key.
-        key: SigningKeyId,
-        /// Its successor.
-        successor: SigningKeyId,
-    },
-}
-
 /// Pins a successor of a vault's signing key, changes the key, or distrusts earlier ones. The vault is
 /// changed when this returns; the event store is told when a layer over the vault is opened, or with
 /// [`Oubliette::resume`](crate::layer::Oubliette::resume). Returns the key that was pinned, or the one that
@@ -160,8 +80,8 @@ pub enum KeyChangeError {
 /// key has announced.
 ///
 /// # Errors
-/// [`ErasureError::KeyChange`]; errors of the vault.
-pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyId, ErasureError> {
+/// [`KeyChangeError`].
+pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyId, KeyChangeError> {
     let _one_at_a_time = vault.erase_alone().await;
     let mut history = vault.signing_history()?;
     let signs = history.signs();
@@ -169,11 +89,11 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
     match change {
         KeyChange::Pin(successor) => {
             if let Some(pinned) = history.successor() {
-                return Err(KeyChangeError::AlreadyPinned(pinned.key).into());
+                return Err(KeyChangeError::AlreadyPinned(pinned.key));
             }
             refuse_other(vault, successor)?;
             if history.origin_of(successor.id()).is_some() {
-                return Err(KeyChangeError::SignedBefore(successor.id()).into());
+                return Err(KeyChangeError::SignedBefore(successor.id()));
             }
             let public = successor.public();
             let statement = Statement { public, replaces: signs, compromised: None };
@@ -219,7 +139,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
                 && compromised.keys.contains(&pin.replaces)
             {
                 let (key, successor) = (pin.replaces, pin.key);
-                return Err(KeyChangeError::SuccessorWaits { key, successor }.into());
+                return Err(KeyChangeError::SuccessorWaits { key, successor });
             }
             let Compromised { since, keys } = compromised;
             let said = statements.distrust(vault, &mut history, keys, *since, None)?;
@@ -264,20 +184,20 @@ fn to_come(
     given: Option<&Successor>,
     pinned: Option<&PinnedSuccessor>,
     signs: SigningKeyId,
-) -> Result<(SigningKey, SigningKeyId), ErasureError> {
+) -> Result<(SigningKey, SigningKeyId), KeyChangeError> {
     match (given, pinned) {
         (None, None) => {
-            let key = SigningKey::generate().map_err(crate::vault::VaultError::from)?;
+            let key = SigningKey::generate().map_err(VaultError::from)?;
             Ok((key, signs))
         }
         (Some(given), Some(pinned)) if given.id() == pinned.key => {
             Ok((SigningKey::from_secret(&given.key().secret()), pinned.replaces))
         }
         (Some(given), Some(pinned)) => {
-            Err(KeyChangeError::WrongSuccessor { found: given.id(), pinned: pinned.key }.into())
+            Err(KeyChangeError::WrongSuccessor { found: given.id(), pinned: pinned.key })
         }
-        (None, Some(pinned)) => Err(KeyChangeError::SuccessorNeeded(pinned.key).into()),
-        (Some(_), None) => Err(KeyChangeError::NothingPinned.into()),
+        (None, Some(pinned)) => Err(KeyChangeError::SuccessorNeeded(pinned.key)),
+        (Some(_), None) => Err(KeyChangeError::NothingPinned),
     }
 }
 
@@ -293,7 +213,7 @@ struct Statements(Chain);
 
 impl Statements {
     /// What is due is said first, in the order in which it was stated.
-    fn behind(vault: &Vault, history: &History) -> Result<Self, ErasureError> {
+    fn behind(vault: &Vault, history: &History) -> Result<Self, VaultError> {
         let due = history.due().last().map(|due| vec![due.reference()]);
         Ok(Self(Chain::behind(due.map_or_else(|| Mark::load(vault).map(|mark| mark.tips()), Ok)?)))
     }
@@ -305,7 +225,7 @@ impl Statements {
         kind: AnnouncementKind,
         said: Said<'_>,
         by: Option<&SigningKey>,
-    ) -> Result<Announcement, ErasureError> {
+    ) -> Result<Announcement, VaultError> {
         let at = Timestamp::now();
         let about = at.new_uuid();
         let decision =
@@ -327,14 +247,14 @@ impl Statements {
         keys: impl IntoIterator<Item = &'a SigningKeyId>,
         since: Timestamp,
         by: Option<&SigningKey>,
-    ) -> Result<Vec<Announcement>, ErasureError> {
+    ) -> Result<Vec<Announcement>, VaultError> {
         let mut said = Vec::new();
         let mut say = |history: &mut History, key, compromised| {
             let distrust = Said::Distrust(Distrust { key, compromised });
             let announcement = self.state(vault, AnnouncementKind::Distrust, distrust, by)?;
             history.distrust(&announcement);
             said.push(announcement);
-            Ok::<_, ErasureError>(())
+            Ok::<_, VaultError>(())
         };
         for &key in keys {
             if history.compromised(key).is_none() {
@@ -368,7 +288,7 @@ pub(super) async fn say_due<S: EventStore>(
                 );
                 return Ok(());
             }
-            Err(untold) => return Err(untold.or(ErasureError::KeyChangePending)),
+            Err(untold) => return Err(untold.or(PendingError::KeyChange)),
         }
     }
     if due.repeat {
@@ -391,7 +311,7 @@ async fn announce_again<S: EventStore>(
             let mut say = |decision| chain.say(Draft::of(decision), vault, EventId::random(), None);
             let said = some.iter().map(&mut say).collect::<Result<Vec<_>, _>>()?;
             let appended = append(layer, vault, &said).await;
-            appended.map_err(|untold| untold.or(ErasureError::RepeatPending))?;
+            appended.map_err(|untold| untold.or(PendingError::Repeat))?;
         }
     }
     Ok(())

@@ -50,9 +50,12 @@ pub(crate) use announce::{Uncounted, open, opens};
 #[cfg(feature = "backup")]
 pub use announce::{Unsuitable, unsuitable};
 pub use answers::{Erased, ForgetOptions, Progress, Reopened};
-pub use error::ErasureError;
+pub use error::{
+    BadMemo, ErasureError, ErasureRefusal, KeyChangeError, OperatorError, PendingError,
+    UnclearError,
+};
 pub use journal::ErasureRecord;
-pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
+pub use keys::{Compromised, KeyChange, change_key};
 pub use plan::{
     AffectedStream, AffectedSubject, Foreign, Kept, KeptBy, NotReached, Plan, Untouched,
 };

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AffectedStream, AffectedSubject, ErasureError, ForgetOptions, Kept, KeptBy, NotReached, Plan,
+    AffectedStream, AffectedSubject, ErasureError, ErasureRefusal, ForgetOptions, Kept, KeptBy,
+    NotReached, Plan,
     cascade::{Cascade, Fall, Stays},
 };
 use crate::{
@@ -129,23 +130,23 @@ impl Plan {
     /// An erasure that is decided goes on whatever they are.
     ///
     /// # Errors
-    /// [`ErasureError::Newer`], [`ErasureError::Unsealed`] and [`ErasureError::UnknownKeys`], each of which
+    /// [`ErasureRefusal::Newer`], [`ErasureRefusal::Unsealed`] and [`ErasureRefusal::UnknownKeys`], each of which
     /// names the option that goes on nevertheless.
-    pub fn check(&self, options: &ForgetOptions) -> Result<(), ErasureError> {
+    pub fn check(&self, options: &ForgetOptions) -> Result<(), ErasureRefusal> {
         if self.decided.is_some() {
             return Ok(());
         }
         let subject = self.subject.clone();
         // First, because what a newer program wrote is not to be removed.
         if !self.newer.is_empty() && !options.despite_newer {
-            return Err(ErasureError::Newer { subject, newer: self.newer.clone() });
+            return Err(ErasureRefusal::Newer { subject, newer: self.newer.clone() });
         }
         if !self.unsealed.is_empty() && !options.despite_unsealed {
-            return Err(ErasureError::Unsealed { subject, unsealed: self.unsealed.clone() });
+            return Err(ErasureRefusal::Unsealed { subject, unsealed: self.unsealed.clone() });
         }
         if !self.unknown_keys.is_empty() && !options.despite_unknown_keys {
             let unknown = self.unknown_keys.clone();
-            return Err(ErasureError::UnknownKeys { subject, unknown });
+            return Err(ErasureRefusal::UnknownKeys { subject, unknown });
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! erasure off.
 
 use super::{
-    Erased, ErasureError, ErasureRecord,
+    Erased, ErasureError, ErasureRecord, PendingError,
     journal::Journal,
     steps::{carry_out, close_and_plan, keep_existing},
     witness::look,
@@ -26,9 +26,9 @@ pub(super) async fn resume<S: EventStore>(
         let theirs = asked.is_some_and(|subject| *subject == journal.plan.subject);
         match resume_one(layer, vault, journal).await {
             Ok(erased) => done.push(erased),
-            Err(ErasureError::MirrorsPending { erased, .. }) => done.extend(erased),
+            Err(ErasureError::Pending(PendingError::Mirrors { erased, .. })) => done.extend(erased),
             // The others' keys are destroyed nevertheless. The caller hears of their own first.
-            Err(error) if error.is_pending() => {
+            Err(ErasureError::Pending(error)) => {
                 pending = pending.filter(|_| !theirs).or(Some(error));
             }
             Err(error) => return Err(error),
@@ -36,13 +36,13 @@ pub(super) async fn resume<S: EventStore>(
     }
     vault.retry_mirrors().await?;
     if let Some(pending) = pending {
-        return Err(pending);
+        return Err(pending.into());
     }
     let mirrors = vault.stale_mirrors()?;
     if mirrors.is_empty() {
         Ok(done)
     } else {
-        Err(ErasureError::MirrorsPending { mirrors, erased: done })
+        Err(PendingError::Mirrors { mirrors, erased: done }.into())
     }
 }
 
@@ -77,7 +77,7 @@ async fn resume_one<S: EventStore>(
     let erasure = journal.erasure;
     let waits = |error| match error {
         ErasureError::Store(source) | ErasureError::WitnessSilent(source) => {
-            ErasureError::AnnouncementPending { erasure, source }
+            PendingError::Announcement { erasure, source }.into()
         }
         other => other,
     };

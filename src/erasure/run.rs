@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Erased, ErasureError, ErasureRecord, ForgetOptions, Plan, Progress, Reopened,
+    Erased, ErasureError, ErasureRecord, ErasureRefusal, ForgetOptions, PendingError, Plan,
+    Progress, Reopened,
     journal::Journal,
     keys::say_due,
     reason::check_reason,
@@ -28,9 +29,9 @@ impl<S: EventStore> Oubliette<S> {
     /// would lose events.
     ///
     /// # Errors
-    /// [`ErasureError::UnknownSubject`]; errors of the vault and the store.
+    /// [`ErasureRefusal::UnknownSubject`]; errors of the vault and the store.
     pub async fn plan(&self, subject: &Subject) -> Result<Plan, ErasureError> {
-        let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
+        let vault = self.layer.vault().ok_or(ErasureRefusal::NoVault)?;
         refuse_own(subject)?;
         settle_all(&self.layer, vault, subject).await?;
         let mut plan = Plan::make(vault, subject)?;
@@ -57,13 +58,13 @@ impl<S: EventStore> Oubliette<S> {
     /// addresses and account numbers are refused ([`check_reason`]).
     ///
     /// # Errors
-    /// Before anything is decided: [`ErasureError::UnfitReason`], before anything is read;
-    /// [`ErasureError::UnknownSubject`]; [`Unsealed`](ErasureError::Unsealed), [`UnknownKeys`](ErasureError::UnknownKeys) and
-    /// [`Newer`](ErasureError::Newer), for events that it would not reach ([`ForgetOptions`] goes on despite them); and errors of
-    /// vault and store. After it:
-    /// [`ErasureError::AnnouncementPending`], no key being destroyed yet;
-    /// [`ErasureError::TombstonesPending`], when all keys are destroyed; and
-    /// [`ErasureError::MirrorsPending`], for as long as it must not be called forgotten.
+    /// Before anything is decided: [`ErasureRefusal`], of which [`UnfitReason`](ErasureRefusal::UnfitReason) is said
+    /// before anything is read, and [`Unsealed`](ErasureRefusal::Unsealed),
+    /// [`UnknownKeys`](ErasureRefusal::UnknownKeys) and [`Newer`](ErasureRefusal::Newer) are for events that it would not
+    /// reach ([`ForgetOptions`] goes on despite them); and errors of vault and store. After it, [`PendingError`]:
+    /// [`Announcement`](PendingError::Announcement), no key being destroyed yet;
+    /// [`Tombstones`](PendingError::Tombstones), when all keys are destroyed; and
+    /// [`Mirrors`](PendingError::Mirrors), for as long as it must not be called forgotten.
     pub async fn forget(&self, subject: &Subject, reason: &str) -> Result<Erased, ErasureError> {
         self.forget_with(subject, reason, ForgetOptions::default(), |_| {}).await
     }
@@ -89,9 +90,9 @@ impl<S: EventStore> Oubliette<S> {
     /// depends on the subject any more: an event must say so again.
     ///
     /// # Errors
-    /// [`ErasureError::UnknownSubject`]; errors of the vault and the store.
+    /// [`ErasureRefusal::UnknownSubject`]; errors of the vault and the store.
     pub async fn reopen(&self, subject: &Subject) -> Result<Reopened, ErasureError> {
-        let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
+        let vault = self.layer.vault().ok_or(ErasureRefusal::NoVault)?;
         let _one_at_a_time = vault.erase_alone().await;
         let generation = vault.reopen(subject).await?;
         if generation.is_none() {
@@ -112,19 +113,17 @@ impl<S: EventStore> Oubliette<S> {
     /// reached, cut off. Opening the layer does so by itself.
     ///
     /// # Errors
-    /// [`ErasureError::AnnouncementPending`] and [`ErasureError::TombstonesPending`] where the
-    /// store still does not take them; [`ErasureError::WitnessSilent`] where it cannot be read;
-    /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten;
-    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`], [`ErasureError::SigningKeyGap`],
-    /// [`ErasureError::NotCarriedOut`] and [`ErasureError::NotReplayed`] where something announced is
-    /// not applied, and [`ErasureError::WitnessGap`] where something is missing: then nothing may be served. Errors of the vault.
+    /// [`PendingError`] where the store still does not take what is decided, or a mirror still cannot be overwritten;
+    /// [`ErasureError::WitnessSilent`] where the store cannot be read; [`UnclearError`](super::UnclearError) and
+    /// [`ErasureError::NotReplayed`] where something announced is not applied, or is missing: then nothing may be
+    /// served. Errors of the vault.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
-            let vault = layer.vault().ok_or(ErasureError::NoVault)?;
+            let vault = layer.vault().ok_or(ErasureRefusal::NoVault)?;
             let _one_at_a_time = vault.erase_alone().await;
             let looked = look(&layer, vault).await;
-            if looked.as_ref().is_err_and(|error| !error.is_unclear()) {
+            if looked.as_ref().is_err_and(|error| !matches!(error, ErasureError::Unclear(_))) {
                 return looked.map(|()| Vec::new());
             }
             let due = vault.unsaid()?;
@@ -151,7 +150,7 @@ impl<S: EventStore> Oubliette<S> {
     /// # Errors
     /// As [`Oubliette::resume`]. What waits for the store then is told when the layer opens.
     pub async fn tell_again(&self) -> Result<(), ErasureError> {
-        let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
+        let vault = self.layer.vault().ok_or(ErasureRefusal::NoVault)?;
         {
             let _one_at_a_time = vault.erase_alone().await;
             vault.change_keys(vault.signing_history()?, &[], true, None).await?;
@@ -164,7 +163,7 @@ impl<S: EventStore> Oubliette<S> {
     /// # Errors
     /// Errors of the vault.
     pub fn erasures(&self) -> Result<Vec<ErasureRecord>, ErasureError> {
-        let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
+        let vault = self.layer.vault().ok_or(ErasureRefusal::NoVault)?;
         let mut records = ErasureRecord::all(vault)?;
         for journal in Journal::all(vault)? {
             if records.iter().all(|record| record.erasure != journal.erasure) {
@@ -185,7 +184,7 @@ impl<S: EventStore> Oubliette<S> {
         reference: ErasureRef,
         stream: &StreamName,
     ) -> Result<Option<ErasureRecord>, ErasureError> {
-        let vault = self.vault().ok_or(ErasureError::NoVault)?;
+        let vault = self.vault().ok_or(ErasureRefusal::NoVault)?;
         let erasure = vault.erasure(reference, stream);
         if let Some(record) = ErasureRecord::find(vault, erasure)? {
             return Ok(Some(record));
@@ -202,20 +201,22 @@ async fn forget<S: EventStore>(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
     refuse_own(subject)?;
-    check_reason(reason, subject)?;
-    let vault = layer.vault().ok_or(ErasureError::NoVault)?;
+    check_reason(reason, subject).map_err(ErasureRefusal::from)?;
+    let vault = layer.vault().ok_or(ErasureRefusal::NoVault)?;
     let _one_at_a_time = vault.erase_alone().await;
     let mut waits = None;
     match resume(layer, vault, Some(subject)).await {
         Ok(completed) => layer.tell_completed(completed),
+        // It will be told of this erasure, too.
+        Err(ErasureError::Pending(PendingError::Mirrors { erased, .. })) => {
+            layer.tell_completed(erased);
+        }
         // Somebody else's erasure waits for the store: that must not keep this subject's keys
         // alive. One of this subject's own is not decided twice, whatever the options are now.
-        Err(error) if error.is_pending() && decided(vault, subject)?.is_none() => {
+        Err(ErasureError::Pending(error)) if decided(vault, subject)?.is_none() => {
             tracing::warn!(error = %crate::words::chain(&error), "an earlier erasure waits for the event store");
             waits = Some(error);
         }
-        // It will be told of this erasure, too.
-        Err(ErasureError::MirrorsPending { erased, .. }) => layer.tell_completed(erased),
         Err(error) => return Err(error),
     }
 
@@ -225,10 +226,10 @@ async fn forget<S: EventStore>(
     refuse_unknown(vault, &plan)?;
     plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
-        if let Some(ErasureError::TombstonesPending { erasure: of, source }) = waits
+        if let Some(PendingError::Tombstones { erasure: of, source }) = waits
             && of == erasure
         {
-            return Err(ErasureError::TombstonesPending { erasure, source });
+            return Err(PendingError::Tombstones { erasure, source }.into());
         }
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
         let Plan { not_reached, owners_unknown, .. } = plan;
@@ -265,9 +266,9 @@ async fn look_first<S: EventStore>(
 }
 
 /// The layer's own streams belong to no one.
-fn refuse_own(subject: &Subject) -> Result<(), ErasureError> {
+fn refuse_own(subject: &Subject) -> Result<(), ErasureRefusal> {
     if subject.as_str() == ANNOUNCEMENTS {
-        return Err(ErasureError::UnknownSubject(subject.clone()));
+        return Err(ErasureRefusal::UnknownSubject(subject.clone()));
     }
     Ok(())
 }
@@ -280,5 +281,5 @@ fn refuse_unknown(vault: &Vault, plan: &Plan) -> Result<(), ErasureError> {
         || !plan.kept.is_empty()
         || !plan.not_reached.is_empty()
         || vault.subject_state(&plan.subject)?.fence.is_some();
-    if known { Ok(()) } else { Err(ErasureError::UnknownSubject(plan.subject.clone())) }
+    if known { Ok(()) } else { Err(ErasureRefusal::UnknownSubject(plan.subject.clone()).into()) }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Erased, ErasureError, ErasureRecord, Plan, Progress,
+    Erased, ErasureError, ErasureRecord, PendingError, Plan, Progress,
     journal::Journal,
     tombstones::set_tombstones,
     witness::{Mark, announce},
@@ -111,7 +111,7 @@ pub(super) fn unless_mirrors_pend(
     if mirrors.is_empty() {
         return Ok(erased);
     }
-    Err(ErasureError::MirrorsPending { mirrors, erased: vec![erased] })
+    Err(PendingError::Mirrors { mirrors, erased: vec![erased] }.into())
 }
 
 /// The mirrors that may hold a root from before this epoch.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{
     crypto::SigningKey,
     erasure::{
-        Compromised, ErasureError, ErasureRecord, KeyChange, change_key, journal::Journal,
-        witness::Mark,
+        Compromised, ErasureError, ErasureRecord, KeyChange, UnclearError, change_key,
+        journal::Journal, witness::Mark,
     },
     event::{
         ANNOUNCED, ANNOUNCEMENTS, Announcement, EventId, EventType, Json, NewEvent, StreamName,
@@ -96,7 +96,7 @@ async fn what_this_version_does_not_carry_out_closes_it_by_name_and_a_forgery_do
         let vault = Vault::in_memory().unwrap();
         let genuine = said(&vault, &members, true);
         match opened_beside(&genuine, &vault).await {
-            Err(error @ ErasureError::NotCarriedOut { .. }) => {
+            Err(error @ ErasureError::Unclear(UnclearError::NotCarriedOut { .. })) => {
                 let text = error.to_string();
                 assert!(text.contains(&name) && text.contains(&genuine.id().to_string()), "{text}");
             }
@@ -133,7 +133,10 @@ async fn whoever_has_a_successor_that_was_stolen_or_given_up_cannot_close_the_va
         }
         opened_beside(&said_by(&found, &vault, &hold), &vault).await.unwrap();
         let closed = opened_beside(&said(&vault, &hold, true), &vault).await;
-        assert!(matches!(closed, Err(ErasureError::NotCarriedOut { .. })), "{closed:?}");
+        assert!(
+            matches!(closed, Err(ErasureError::Unclear(UnclearError::NotCarriedOut { .. }))),
+            "{closed:?}"
+        );
     }
 }
 
@@ -231,7 +234,7 @@ async fn an_attempt_that_opens_does_not_answer_for_one_that_does_not() {
                 // Each time, though the first attempt is applied.
                 for _ in 0..2 {
                     match open().await.map(drop) {
-                        Err(ErasureError::TooOld(doubts)) => {
+                        Err(ErasureError::Unclear(UnclearError::TooOld(doubts))) => {
                             let told = doubts.iter().map(|doubt| doubt.event);
                             assert_eq!(told.collect::<Vec<_>>(), [said[1].id()]);
                         }
@@ -281,7 +284,10 @@ async fn no_announcement_has_a_member_id() {
     let events = vec![event(&text(&sig.to_string()))];
     store.append(vec![Append::new(stream.clone(), ExpectedRevision::Any, events)]).await.unwrap();
     let opened = Oubliette::open(store, vault, Policy::sealed_by_default()).await;
-    assert!(matches!(opened, Err(ErasureError::NotCarriedOut { .. })), "{opened:?}");
+    assert!(
+        matches!(opened, Err(ErasureError::Unclear(UnclearError::NotCarriedOut { .. }))),
+        "{opened:?}"
+    );
 }
 
 /// Which of two genuine statements of one erasure counts: an attacker who writes to the store chose it.
@@ -408,7 +414,10 @@ async fn an_announcement_whose_record_is_not_understood_closes_the_layer() {
     let said =
         super::announce::Draft::of(&decision).say(&vault, EventId::random(), Some(&[]), None);
     let refused = opened_beside(&said.unwrap(), &vault).await.unwrap_err();
-    assert!(matches!(refused, ErasureError::NotCarriedOut { .. }), "{refused}");
+    assert!(
+        matches!(refused, ErasureError::Unclear(UnclearError::NotCarriedOut { .. })),
+        "{refused}"
+    );
 }
 
 /// The memos that decide what happens on opening: a later one closes the layer, and is not written over.

@@ -4,7 +4,7 @@
 //! `docs/decisions/0020-tombstones-that-join-nothing.md`. And no one may keep a tombstone out: ids
 //! cannot be foreseen, and what is "there already" is looked at.
 
-use super::{AffectedStream, ErasureError, Progress, journal::Journal};
+use super::{AffectedStream, ErasureError, PendingError, Progress, journal::Journal};
 use crate::{
     event::{
         ErasureId, ErasureRef, EventId, EventType, Json, KeyId, NewEvent, SUBJECT_FORGOTTEN,
@@ -58,7 +58,7 @@ async fn set_group<S: EventStore>(
     group: &[(ErasureRef, AffectedStream)],
 ) -> Result<(), ErasureError> {
     let erasure = journal.erasure;
-    let pending = |source| ErasureError::TombstonesPending { erasure, source };
+    let pending = |source| PendingError::Tombstones { erasure, source };
     let mut appends = Vec::with_capacity(group.len());
     for (_, affected) in group {
         appends.push(append(layer, vault, journal, affected).await?);
@@ -71,7 +71,7 @@ async fn set_group<S: EventStore>(
         // Some of them are there: an earlier attempt made other groups of them, or somebody's
         // event has the id of one.
         Err(StoreError::IdInUse { .. }) => group.iter().map(|(_, affected)| affected).collect(),
-        Err(error) => return Err(pending(error)),
+        Err(error) => return Err(pending(error).into()),
     };
     for affected in doubtful {
         set_one(layer, vault, journal, affected).await?;
@@ -87,7 +87,7 @@ async fn set_one<S: EventStore>(
     affected: &AffectedStream,
 ) -> Result<(), ErasureError> {
     let erasure = journal.erasure;
-    let pending = |source| ErasureError::TombstonesPending { erasure, source };
+    let pending = |source| PendingError::Tombstones { erasure, source };
     loop {
         let append = append(layer, vault, journal, affected).await?;
         let in_use = match layer.answer(layer.store.append(vec![append])).await {
@@ -96,7 +96,7 @@ async fn set_one<S: EventStore>(
             }
             Ok(_) => None,
             Err(error @ StoreError::IdInUse { .. }) => Some(error),
-            Err(error) => return Err(pending(error)),
+            Err(error) => return Err(pending(error).into()),
         };
         if is_there(layer, vault, journal, &affected.stream).await? {
             return Ok(());
@@ -111,7 +111,7 @@ async fn set_one<S: EventStore>(
         if journal.tombstone_anew(&affected.stream) > MOST_IDS {
             let in_use =
                 in_use.unwrap_or(StoreError::IdInUse { id, stream: affected.stream.clone() });
-            return Err(pending(in_use));
+            return Err(pending(in_use).into());
         }
         // Before it is used: an opening that carries on after a crash must look for this one.
         journal.write(vault).await?;
@@ -127,7 +127,7 @@ async fn is_there<S: EventStore>(
     stream: &StreamName,
 ) -> Result<bool, ErasureError> {
     let erasure = journal.erasure;
-    let pending = |source| ErasureError::TombstonesPending { erasure, source };
+    let pending = |source| PendingError::Tombstones { erasure, source };
     let (id, reference) = (journal.tombstone(stream), vault.reference(erasure, stream));
     let placement = layer.placement(stream).await.map_err(pending)?;
     let found = layer.find_in(&placement.readable(stream), [id].into(), None).await;
@@ -144,7 +144,7 @@ async fn append<S: EventStore>(
     affected: &AffectedStream,
 ) -> Result<Append, ErasureError> {
     let (erasure, stream) = (journal.erasure, &affected.stream);
-    let pending = |source| ErasureError::TombstonesPending { erasure, source };
+    let pending = |source| PendingError::Tombstones { erasure, source };
     let keys = affected.keys.iter().filter_map(|key| key.parse().ok()).collect();
     let id = journal.tombstone(stream);
     let append = appended(layer, vault, id, (erasure, stream), keys, affected.own);
@@ -161,9 +161,9 @@ pub(super) enum Untold {
 
 impl Untold {
     /// The error that says what waits for the store.
-    pub(super) fn or(self, pending: impl FnOnce(StoreError) -> ErasureError) -> ErasureError {
+    pub(super) fn or(self, pending: impl FnOnce(StoreError) -> PendingError) -> ErasureError {
         match self {
-            Self::Store(source) => pending(source),
+            Self::Store(source) => pending(source).into(),
             Self::Own(error) => error,
         }
     }

@@ -52,7 +52,10 @@ pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use sealed::Sealed;
 
 use crate::{
-    erasure::{Erased, ErasureError, Gap, Witnessed, accept_gaps},
+    erasure::{
+        Erased, ErasureError, Gap, OperatorError, PendingError, UnclearError, Witnessed,
+        accept_gaps,
+    },
     event::{Position, RecordedEvent, StreamName},
     policy::Policy,
     store::{
@@ -124,12 +127,10 @@ impl<S: EventStore> Oubliette<S> {
     ///
     /// # Errors
     /// After each of these nothing may be served. [`ErasureError::WitnessSilent`] where the store
-    /// cannot be asked what was announced; [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and
-    /// [`ErasureError::SigningKeyGap`] where an announced erasure cannot be applied until the operator
-    /// says what it is; [`ErasureError::WitnessGap`] where announcements are missing, until somebody
-    /// accepts that; [`ErasureError::NotCarriedOut`] where this version does not know what was
-    /// announced; [`ErasureError::NotReplayed`] where the vault fails to apply an erasure;
-    /// [`ErasureError::NeedsWriting`] where it is open to be read only; errors of the vault.
+    /// cannot be asked what was announced; [`ErasureError::Unclear`] where the operator has to say what it is, or
+    /// accepts that something is missing, or a newer program is needed; [`ErasureError::NotReplayed`] where the vault
+    /// fails to apply an erasure; [`ErasureError::NeedsWriting`] where it is open to be read only; errors of the vault.
+    /// What is [`Pending`](ErasureError::Pending) is none.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
         oubliette.begin().await?;
@@ -140,7 +141,7 @@ impl<S: EventStore> Oubliette<S> {
     /// [accepted](accept_gaps) in this name, and returned.
     ///
     /// # Errors
-    /// As [`Oubliette::open`] and [`accept_gaps`]; [`ErasureError::NoGap`] where nothing is missing, so that no one
+    /// As [`Oubliette::open`] and [`accept_gaps`]; [`OperatorError::NoGap`] where nothing is missing, so that no one
     /// accepts for good what is not known yet.
     pub async fn open_past_gap(
         store: S,
@@ -150,8 +151,8 @@ impl<S: EventStore> Oubliette<S> {
     ) -> Result<(Self, Vec<Gap>), ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault.clone(), policy));
         match oubliette.begin().await {
-            Err(ErasureError::WitnessGap(_)) => {}
-            begun => return begun.and(Err(ErasureError::NoGap)),
+            Err(ErasureError::Unclear(UnclearError::WitnessGap(_))) => {}
+            begun => return begun.and(Err(OperatorError::NoGap.into())),
         }
         let accepted = accept_gaps(&vault, by).await?;
         oubliette.begin().await?;
@@ -160,15 +161,16 @@ impl<S: EventStore> Oubliette<S> {
 
     /// Does what must be done before anything is served.
     async fn begin(&self) -> Result<(), ErasureError> {
+        crate::runtime::check()?;
         match self.resume().await {
             Ok(completed) => self.layer.tell_completed(completed),
-            Err(error) if error.is_pending() => {
-                tracing::warn!(error = %crate::words::chain(&error), "what the vault has to say waits for the event store");
-            }
-            Err(ErasureError::MirrorsPending { mirrors, erased }) => {
+            Err(ErasureError::Pending(PendingError::Mirrors { mirrors, erased })) => {
                 self.layer.tell_completed(erased);
-                let pending = ErasureError::MirrorsPending { mirrors, erased: vec![] };
+                let pending = PendingError::Mirrors { mirrors, erased: vec![] };
                 tracing::warn!("{pending}");
+            }
+            Err(ErasureError::Pending(error)) => {
+                tracing::warn!(error = %crate::words::chain(&error), "what the vault has to say waits for the event store");
             }
             Err(ErasureError::Vault(VaultError::ReadOnly)) => {
                 return Err(ErasureError::NeedsWriting);

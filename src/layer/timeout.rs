@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        erasure::{Erased, ErasureError},
+        erasure::{Erased, ErasureError, PendingError},
         event::{
             ANNOUNCEMENTS, EventType, Json, NewEvent, Position, RecordedEvent, StreamName, Subject,
         },
@@ -206,7 +206,10 @@ mod tests {
         for stores in [false, true] {
             let bank = Bank::new(stores).await;
             let silent = bank.ends(bank.forget("user-1", 0, TALKING)).await.unwrap_err();
-            assert!(matches!(silent, ErasureError::AnnouncementPending { .. }), "{silent}");
+            assert!(
+                matches!(silent, ErasureError::Pending(PendingError::Announcement { .. })),
+                "{silent}"
+            );
             let told = crate::words::chain(&silent);
             assert!(told.contains("not answered for 300 s"), "{told}");
             bank.goes_on().await;
@@ -218,7 +221,10 @@ mod tests {
         for stores in [false, true] {
             let bank = Bank::new(stores).await;
             let silent = bank.ends(bank.forget("user-1", 1, TALKING)).await.unwrap_err();
-            assert!(matches!(silent, ErasureError::TombstonesPending { .. }), "{silent}");
+            assert!(
+                matches!(silent, ErasureError::Pending(PendingError::Tombstones { .. })),
+                "{silent}"
+            );
             bank.goes_on().await;
         }
     }

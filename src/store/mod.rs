@@ -81,7 +81,10 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// - `payloads_come_back_as_they_went_in`: data and metadata byte for byte, JSON and bytes;
 ///   metadata `{}` may come back as none. Without [`Capability::Verbatim`] JSON comes back as the
 ///   same value; what comes back as another for want of a capability is refused by that. (`json`,
-///   `text` and `bytea` columns are `Verbatim`, `jsonb` is not, and has no `Nul`.)
+///   `text` and `bytea` columns are `Verbatim`, `jsonb` is not, and has no `Nul`.) A store whose limit is below
+///   [`MAX_STORED_BYTES`](crate::event::MAX_STORED_BYTES) refuses what is over its own with [`StoreError::Invalid`].
+/// - `recorded_is_when_it_was_written`: [`RecordedEvent::recorded`] is when the event was written, by the store's
+///   clock, and the same however often and by whatever way the event is read.
 /// - `read_is_in_order`: forwards by growing revision, backwards by falling, from the revision
 ///   named (inclusive), at most as many as the limit says. An unknown stream is an empty one.
 /// - `read_all_is_in_order`: likewise by position over all streams, from behind the position named
@@ -89,7 +92,8 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// - `read_all_skips_nothing_in_flight`: once a position was seen, no lower one appears later.
 /// - `foreign_positions_are_refused`: a position of another length than the store's, in `read_all`
 ///   and `subscribe`: [`StoreError::ForeignPosition`].
-/// - `streams_are_apart`: names that differ in a letter, a case or a prefix are two streams.
+/// - `streams_are_apart`: names that differ in a letter, a case or a prefix are two streams: also beyond ASCII, and
+///   at the end of a long name.
 ///
 /// Subscribe:
 /// - `subscription_catches_up_then_goes_live`: the events after the position named, then

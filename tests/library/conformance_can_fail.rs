@@ -77,10 +77,18 @@ notices! {
     any_position: TakesAnyPosition in foreign_positions_are_refused
     any_position_to_subscribe: TakesAnyPositionToSubscribe in foreign_positions_are_refused
     folded_case: FoldsCase in streams_are_apart
+    folded_case_beyond_ascii: FoldsCaseBeyondAscii in streams_are_apart
+    cut_names: CutsNames in streams_are_apart
+    an_error_at_the_largest: CannotHoldTheLargest in payloads_come_back_as_they_went_in
+    the_largest_cut: CutsTheLargest in payloads_come_back_as_they_went_in
+    no_times: RecordsNothing in recorded_is_when_it_was_written
+    times_of_reading: ForgetsTheTimes in recorded_is_when_it_was_written
     a_lost_live_event: LosesTheFirstLiveEvent in subscription_catches_up_then_goes_live
     a_lost_event_at_the_join: LosesTheFirstLiveEvent in subscription_joins_without_gap_or_repeat
     a_repeated_event: RepeatsAtTheJoin in subscription_catches_up_then_goes_live
     a_repeated_event_at_the_join: RepeatsAtTheJoin in subscription_joins_without_gap_or_repeat
+    never_caught_up_with_an_empty_store: IsNeverCaughtUpWithNothing in subscription_catches_up_then_goes_live
+    never_caught_up_with_what_a_filter_leaves_out: IsNeverCaughtUpWithNothing in subscription_filters
     caught_up_twice: IsCaughtUpTwice in subscription_catches_up_then_goes_live
     caught_up_twice_at_the_join: IsCaughtUpTwice in subscription_joins_without_gap_or_repeat
     a_subscription_that_never_goes_live: NeverGoesLive in subscription_catches_up_then_goes_live

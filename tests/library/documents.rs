@@ -274,3 +274,45 @@ async fn the_documents_say_how_large_tokens_and_tags_are() {
         assert!(text.contains(&said), "{said}");
     }
 }
+
+/// Sources of the packages: each with its folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => sources(&path, found),
+            false if path.extension().is_some_and(|extension| extension == "rs") => {
+                found.push(path);
+            }
+            false => {}
+        }
+    }
+}
+
+/// A package is published without what is beside its folder. A link within it is packed as the file that it leads to.
+#[test]
+fn no_source_that_ships_reads_a_file_from_outside_of_its_package() {
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let mut looked_at = 0;
+    for package in crates.chain([root().to_owned()]) {
+        let mut files = Vec::new();
+        sources(&package.join("src"), &mut files);
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            let depth = file.strip_prefix(&package).unwrap().components().count() - 1;
+            for (at, line) in lines.iter().enumerate() {
+                let Some((_, path)) = line.split_once("\"../") else { continue };
+                if !line.contains("include_") && !line.trim_start().starts_with("#[path") {
+                    continue;
+                }
+                looked_at += 1;
+                let up = 1 + path.matches("../").count();
+                let for_tests = file.components().any(|part| part.as_os_str() == "tests")
+                    || lines[..at].iter().any(|line| line.starts_with("#[cfg(test)]"));
+                assert!(up <= depth || for_tests, "{}:{}: {line}", file.display(), at + 1);
+            }
+        }
+    }
+    assert!(looked_at > 5, "{looked_at}");
+}

@@ -24,7 +24,7 @@ use futures::TryStreamExt;
 use model::Model;
 use oubliette::{
     audit::verify::{Defect, VerifyOptions},
-    erasure::{ErasureError, Kept, Plan},
+    erasure::{ErasureError, ErasureRefusal, Kept, Plan},
     event::{
         ErasureId, EventId, EventType, Json, KeyId, NewEvent, RecordedEvent, StreamName, Subject,
     },
@@ -174,7 +174,9 @@ impl World {
             Step::Replay => self.replay().await,
             Step::Reopen { who } => {
                 match self.layer.reopen(&subject(&who)).await {
-                    Err(ErasureError::UnknownSubject(_)) => assert!(!self.model.closed(&who)),
+                    Err(ErasureError::Refused(ErasureRefusal::UnknownSubject(_))) => {
+                        assert!(!self.model.closed(&who));
+                    }
                     reopened => {
                         reopened.unwrap();
                     }
@@ -289,7 +291,7 @@ impl World {
                     assert!(erased.already);
                     assert!(self.model.is_gone(who), "nothing was done for {who}");
                 }
-                Err(ErasureError::UnknownSubject(_)) => {
+                Err(ErasureError::Refused(ErasureRefusal::UnknownSubject(_))) => {
                     assert!(!self.model.knows(who), "{who} is known");
                 }
                 Err(error) => {

@@ -12,7 +12,7 @@ use crate::common::*;
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
 use oubliette::{
-    erasure::ErasureError,
+    erasure::{ErasureError, PendingError},
     event::{Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
     layer::Oubliette,
     store::{
@@ -184,14 +184,16 @@ async fn who_waits_for_a_tombstone_keeps_no_others_keys_alive() {
         put(&bank, room, event("Said", &said)).await.unwrap();
     }
     let pending = bank.forget(&subject("user-1"), "test").await.unwrap_err();
-    let ErasureError::TombstonesPending { erasure: first, .. } = pending else {
+    let ErasureError::Pending(PendingError::Tombstones { erasure: first, .. }) = pending else {
         panic!("{pending}")
     };
     bank.forget(&subject("user-2"), "test").await.unwrap();
     assert_eq!(shape(&all(&bank, "room-2").await), "st");
     assert!(!bank.witnessed().gap, "the one before is announced and waits for its tombstone");
     let pending = bank.forget(&subject("user-3"), "test").await.unwrap_err();
-    assert!(matches!(pending, ErasureError::TombstonesPending { erasure, .. } if erasure != first));
+    assert!(
+        matches!(pending, ErasureError::Pending(PendingError::Tombstones { erasure, .. }) if erasure != first)
+    );
     assert_eq!(shape(&all(&bank, "room-1").await), "ss");
 
     let again = Oubliette::open(store.inner.clone(), vault, bank_policy()).await.unwrap();

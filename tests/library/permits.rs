@@ -12,7 +12,7 @@ use std::{
 
 use oubliette::{
     audit::verify::{Defect, VerifyOptions},
-    erasure::NotReached,
+    erasure::{ErasureError, NotReached, UnclearError},
     event::{EventId, EventType, Json, NewEvent, Payload, StreamName, Subject},
     layer::{Codec, CodecError, EventRef, Oubliette, Sealed},
     policy::Policy,
@@ -462,7 +462,7 @@ async fn a_fresh_stand_in_is_no_gap_and_one_that_lost_its_announcements_is() {
     );
     oubliette::store::EventStore::append(&other, vec![append]).await.unwrap();
     let closed = Oubliette::open(store.clone(), vault.clone(), policy()).await.unwrap_err();
-    assert!(matches!(closed, oubliette::erasure::ErasureError::WitnessGap(_)), "{closed}");
+    assert!(matches!(closed, ErasureError::Unclear(UnclearError::WitnessGap(_))), "{closed}");
     oubliette::erasure::accept_gaps(&vault, "ops").await.unwrap();
     let layer = Oubliette::open(store, vault, policy()).await.unwrap();
     assert!(layer.witnessed().gap && !layer.witnessed().elsewhere);

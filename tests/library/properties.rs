@@ -19,7 +19,7 @@ use std::{
 
 use crate::common::*;
 use oubliette::{
-    erasure::ErasureError,
+    erasure::{ErasureError, ErasureRefusal, PendingError},
     event::{Content, NewEvent, SUBJECT_FORGOTTEN, Tombstone},
     layer::Oubliette,
     policy::Policy,
@@ -92,7 +92,7 @@ async fn forgetting_twice_has_no_second_effect() {
     assert_eq!(everything(&bank).await, before);
     assert!(matches!(
         bank.forget(&subject("user-4711"), "a typing mistake").await,
-        Err(ErasureError::UnknownSubject(_))
+        Err(ErasureError::Refused(ErasureRefusal::UnknownSubject(_)))
     ));
 }
 
@@ -105,7 +105,9 @@ async fn what_is_decided_is_completed_once_the_store_is_back() {
 
     store.refuse.store(true, Ordering::SeqCst);
     let pending = bank.forget(&subject("user-456"), "asked").await.unwrap_err();
-    let ErasureError::TombstonesPending { erasure, .. } = pending else { panic!("{pending}") };
+    let ErasureError::Pending(PendingError::Tombstones { erasure, .. }) = pending else {
+        panic!("{pending}")
+    };
     // The keys are gone already, and nobody can add to what is theirs.
     assert_eq!(shape(&all(&bank, "user-456").await), "p");
     let late = put(&bank, "user-456", event("Renamed", r#"{"surname":"B"}"#)).await;

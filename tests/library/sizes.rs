@@ -6,7 +6,7 @@
 use crate::common::*;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use oubliette::{
-    erasure::{Compromised, ErasureError, KeyChange, accept_gaps, change_key},
+    erasure::{Compromised, ErasureError, KeyChange, UnclearError, accept_gaps, change_key},
     event::{ANNOUNCEMENTS, NewEvent, RecordedEvent, Timestamp},
     layer::Oubliette,
     store::MemoryStore,
@@ -174,7 +174,10 @@ async fn what_is_noted_of_announcements_has_the_bytes_that_decision_35_says() {
         let again = NewEvent::new(event.event_type, event.data.unwrap()).with_id(event.id);
         put(&kept, ANNOUNCEMENTS, again).await.unwrap();
     }
-    assert!(matches!(bank.reopened(&kept).await, Err(ErasureError::WitnessGap(_))));
+    assert!(matches!(
+        bank.reopened(&kept).await,
+        Err(ErasureError::Unclear(UnclearError::WitnessGap(_)))
+    ));
     assert_eq!(bank.notes(MemoKind::Witness), [245, 152]);
     accept_gaps(&bank.vault, "ticket 12").await.unwrap();
     assert_eq!(bank.notes(MemoKind::Witness), [245, 217]);

@@ -15,7 +15,7 @@ use oubliette::{
         Finding, Location,
         verify::{Defect, VerifyOptions, VerifyProgress, VerifyReport},
     },
-    erasure::{ErasureError, accept_gaps},
+    erasure::{ErasureError, UnclearError, accept_gaps},
     event::{EventId, EventType, NewEvent, Position, RecordedEvent},
     layer::Oubliette,
     policy::Policy,
@@ -237,7 +237,7 @@ async fn tombstones_that_are_gone_are_counted() {
     }
     let vault = bank.vault().unwrap().clone();
     let closed = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap_err();
-    assert!(matches!(closed, ErasureError::WitnessGap(_)), "{closed}");
+    assert!(matches!(closed, ErasureError::Unclear(UnclearError::WitnessGap(_))), "{closed}");
     accept_gaps(&vault, "ticket 12").await.unwrap();
     let restored = Oubliette::open(store, vault, bank_policy()).await.unwrap();
     let (report, found) = verify(&restored).await;

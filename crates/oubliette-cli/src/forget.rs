@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
-    erasure::{Erased, ErasureError, ForgetOptions, Progress, check_reason},
+    erasure::{Erased, ErasureError, ForgetOptions, PendingError, Progress, check_reason},
     event::Subject,
 };
 
@@ -105,9 +105,9 @@ pub(super) async fn forget(
     bar.finish();
     let erased = match erased {
         // What is done all the same, and what it did not reach, is not to be lost over the mirror.
-        Err(ErasureError::MirrorsPending { mirrors, erased }) => {
+        Err(ErasureError::Pending(PendingError::Mirrors { mirrors, erased })) => {
             erased.iter().for_each(|erased| tell_completed(globals.json, erased));
-            return Err(ErasureError::MirrorsPending { mirrors, erased }.into());
+            return Err(PendingError::Mirrors { mirrors, erased }.into());
         }
         erased => erased?,
     };

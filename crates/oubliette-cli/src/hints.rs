@@ -64,18 +64,18 @@ const HINTS: &[(&str, &str)] = &[
     ("erasure.unsealed", "--despite-unsealed forgets all the same"),
     ("erasure.unknown_keys", "--despite-unknown-keys forgets all the same"),
     ("erasure.newer", "--despite-newer forgets all the same"),
-    ("erasure.too_old", "--past-erasure ID says of one that it is dealt with"),
-    ("erasure.unknown_signer", WORD),
-    ("erasure.signing_key_gap", WORD),
-    ("erasure.not_in_doubt", "`oubliette verify` names those that are"),
+    ("unclear.too_old", "--past-erasure ID says of one that it is dealt with"),
+    ("unclear.unknown_signer", WORD),
+    ("unclear.signing_key_gap", WORD),
+    ("operator.not_in_doubt", "`oubliette verify` names those that are"),
     (
-        "erasure.witness_gap",
+        "unclear.witness_gap",
         "`oubliette --past-gap WHO erasures replay FILE` accepts it and applies the last list; without a list, \
          --past-gap WHO with any command",
     ),
-    ("erasure.no_gap", "leave --past-gap out"),
+    ("operator.no_gap", "leave --past-gap out"),
     (
-        "erasure.mirrors_pending",
+        "pending.mirrors",
         "run the command again once it can be reached; if it is gone for good, \
          `oubliette root mirror retire FILE --lost`, or `oubliette root counter release --lost`",
     ),

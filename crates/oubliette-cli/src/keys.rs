@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Subcommand};
 use jiff::{civil::Date, tz::TimeZone};
 use oubliette::{
-    erasure::{Compromised, KeyChange, KeyChangeError, change_key},
+    erasure::{Compromised, ErasureError, KeyChange, KeyChangeError, PendingError, change_key},
     event::{SigningKeyId, Timestamp},
     vault::{KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, Vault},
 };
@@ -389,7 +389,8 @@ fn tell_compromised(keys: &[SigningKeyInfo], out: &mut Out) -> Result<(), CliErr
 async fn tell_pending(globals: &Globals, store: &Store) -> Result<(), CliError> {
     match store.resume().await {
         Ok(_) => Ok(()),
-        Err(error) if error.is_pending() => {
+        // What waits for a mirror is told as an error, because somebody has to see to it.
+        Err(ErasureError::Pending(error)) if !matches!(error, PendingError::Mirrors { .. }) => {
             note(globals.json, &error.to_string());
             Ok(())
         }

@@ -10,7 +10,10 @@ use oubliette::{
     TaskError,
     audit::AuditError,
     crypto::RandomError,
-    erasure::{ErasureError, KeyChangeError, UnfitReason},
+    erasure::{
+        BadMemo, ErasureError, ErasureRefusal, KeyChangeError, OperatorError, PendingError,
+        UnclearError, UnfitReason,
+    },
     event::{JsonError, NameError},
     layer::{CodecError, OwnersError, RotateError},
     policy::PolicyErrors,
@@ -145,23 +148,68 @@ impl Known for CodecError {
 impl Known for ErasureError {
     fn told(&self) -> Told {
         match self {
+            Self::Refused(error) => error.told(),
+            Self::Pending(error) => error.told(),
+            Self::Unclear(error) => error.told(),
+            Self::Operator(error) => error.told(),
+            Self::BadMemo(error) => error.told(),
             Self::Vault(error) => error.told(),
             Self::Store(error) => error.told(),
             Self::Task(error) => error.told(),
-            Self::KeyChange(error) => error.told(),
-            Self::UnfitReason(error) => error.told(),
             Self::NotReplayed { source, .. } => {
                 Told { hint: source.told().hint, ..told("erasure", self, Exit::Failed) }
             }
-            Self::NoVault | Self::UnfitName => told("erasure", self, Exit::Usage),
             _ => told("erasure", self, Exit::Failed),
         }
     }
 }
 
+impl Known for ErasureRefusal {
+    fn told(&self) -> Told {
+        match self {
+            Self::UnfitReason(error) => error.told(),
+            Self::NoVault => told("erasure", self, Exit::Usage),
+            _ => told("erasure", self, Exit::Failed),
+        }
+    }
+}
+
+impl Known for PendingError {
+    fn told(&self) -> Told {
+        told("pending", self, Exit::Failed)
+    }
+}
+
+impl Known for UnclearError {
+    fn told(&self) -> Told {
+        told("unclear", self, Exit::Failed)
+    }
+}
+
+impl Known for OperatorError {
+    fn told(&self) -> Told {
+        match self {
+            Self::Unclear(error) => error.told(),
+            Self::BadMemo(error) => error.told(),
+            Self::Vault(error) => error.told(),
+            Self::UnfitName => told("operator", self, Exit::Usage),
+            _ => told("operator", self, Exit::Failed),
+        }
+    }
+}
+
+impl Known for BadMemo {
+    fn told(&self) -> Told {
+        told("bad_memo", self, Exit::Failed)
+    }
+}
+
 impl Known for KeyChangeError {
     fn told(&self) -> Told {
-        told("key_change", self, Exit::Usage)
+        match self {
+            Self::Vault(error) => error.told(),
+            _ => told("key_change", self, Exit::Usage),
+        }
     }
 }
 
@@ -260,6 +308,7 @@ impl Known for FolderError {
             Self::Store(error) => error.told(),
             Self::Open(error) => error.told(),
             Self::Erasure(error) => error.told(),
+            Self::KeyChange(error) => error.told(),
             Self::Backup(error) => error.told(),
             Self::Policy(error) => error.told(),
             Self::Task(error) => error.told(),

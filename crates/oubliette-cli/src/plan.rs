@@ -3,7 +3,7 @@
 use clap::Args;
 use comfy_table::Table;
 use oubliette::{
-    erasure::{ErasureError, Foreign, NotReached, Plan},
+    erasure::{Foreign, NotReached, PendingError, Plan},
     event::{Cause, Generation, Subject, Timestamp},
     vault::{Backup, BackupState},
 };
@@ -45,7 +45,7 @@ pub(super) fn describe(plan: &Plan) -> String {
         );
         if !plan.mirrors.is_empty() {
             let (mirrors, erased) = (plan.mirrors.clone(), Vec::new());
-            text.push_str(&format!("; but {}", ErasureError::MirrorsPending { mirrors, erased }));
+            text.push_str(&format!("; but {}", PendingError::Mirrors { mirrors, erased }));
         } else if plan.not_reached.is_empty() && plan.backups.is_empty() {
             text.push_str("; there is nothing to do");
         }

@@ -8,7 +8,7 @@ use std::{
 use super::folder::FORMAT;
 use oubliette::{
     TaskError,
-    erasure::ErasureError,
+    erasure::{ErasureError, KeyChangeError, OperatorError},
     event::SigningKeyId,
     policy::PolicyErrors,
     store::{StoreError, sqlite::OpenError},
@@ -38,7 +38,8 @@ use uuid::Uuid;
 ///   [`StatementDoesNotCount`](Self::StatementDoesNotCount),
 ///   [`ErasuresOfCompromisedKey`](Self::ErasuresOfCompromisedKey);
 /// - what its parts say: [`Open`](Self::Open), [`Store`](Self::Store), [`OpenVault`](Self::OpenVault),
-///   [`Vault`](Self::Vault), [`Slot`](Self::Slot), [`Erasure`](Self::Erasure), [`Backup`](Self::Backup);
+///   [`Vault`](Self::Vault), [`Slot`](Self::Slot), [`Erasure`](Self::Erasure), [`KeyChange`](Self::KeyChange),
+///   [`Backup`](Self::Backup);
 ///   [`AfterKeyChange`](Self::AfterKeyChange) and [`AfterRestoring`](Self::AfterRestoring) say what is done already.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -234,9 +235,12 @@ pub enum FolderError {
     /// The root slot of a vault that is open failed, or was not changed.
     #[error(transparent)]
     Slot(#[from] SlotError),
-    /// An erasure that was cut off cannot be completed.
+    /// An erasure that was cut off cannot be completed, or what is announced keeps the layer closed.
     #[error(transparent)]
     Erasure(#[from] ErasureError),
+    /// The signing keys were not changed.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeError),
     /// There are no events beside which a vault could be restored.
     #[error("there are no events at {0}; restore the event store first, then the vault beside it")]
     NothingToRestoreTo(PathBuf),
@@ -321,6 +325,12 @@ pub enum FolderError {
     },
 }
 
+impl From<OperatorError> for FolderError {
+    fn from(error: OperatorError) -> Self {
+        Self::Erasure(error.into())
+    }
+}
+
 impl FolderError {
     /// Why a file at this path was not opened.
     pub(super) fn refused(path: &Path) -> impl Fn(Refused) -> Self {
@@ -339,6 +349,7 @@ impl FolderError {
             Self::Vault(error) => error.is_temporary(),
             Self::Slot(error) => error.is_temporary(),
             Self::Erasure(error) => error.is_temporary(),
+            Self::KeyChange(error) => error.is_temporary(),
             Self::Backup(error) => error.is_temporary(),
             Self::Task(error) => error.is_temporary(),
             Self::AfterKeyChange { .. }

@@ -317,11 +317,7 @@ impl DataFolder {
             // The person who accepts a gap hears of anything else: the word must not be dropped in silence.
             Err(
                 error @ (ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
-                | ErasureError::TooOld(_)
-                | ErasureError::NotCarriedOut { .. }
-                | ErasureError::WitnessGap(_)
-                | ErasureError::SigningKeyGap { .. }
-                | ErasureError::UnknownSigner(_)),
+                | ErasureError::Unclear(_)),
             ) if access == Access::Audit && self.past_gap.is_none() => {
                 closed = Some(error);
                 Oubliette::unresumed(store, vault, policy)

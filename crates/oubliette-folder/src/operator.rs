@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{DataFolder, FolderError, Note};
 use oubliette::{
-    erasure::{self, ErasureError},
+    erasure::{self, ErasureError, OperatorError},
     event::{Announcement, EventId},
     layer::Oubliette,
     policy::Policy,
@@ -16,7 +16,7 @@ use oubliette::{
 impl DataFolder {
     /// Accepting, in this name, that announcements are missing: those that are missing when the folder is opened,
     /// also if that was not found before. Where none is missing, opening fails with
-    /// [`ErasureError::NoGap`], so that no script says it for good. See [`Oubliette::open_past_gap`].
+    /// [`OperatorError::NoGap`], so that no script says it for good. See [`Oubliette::open_past_gap`].
     #[must_use]
     pub fn past_gap(mut self, by: Option<String>) -> Self {
         self.past_gap = by;
@@ -48,7 +48,7 @@ impl DataFolder {
     /// and restoring ask the same, before anything is read.
     ///
     /// # Errors
-    /// [`FolderError::Contradiction`], [`ErasureError::UnfitName`].
+    /// [`FolderError::Contradiction`], [`OperatorError::UnfitName`].
     pub fn check(&self) -> Result<(), FolderError> {
         self.past_gap.as_deref().map_or(Ok(()), erasure::check_name)?;
         match self.past_erasures.iter().find(|named| self.believed_erasures.contains(named)) {
@@ -58,10 +58,10 @@ impl DataFolder {
     }
 
     /// An error where something is said of announcements: a folder that is made has none.
-    pub(super) fn refuse_words(&self) -> Result<(), ErasureError> {
+    pub(super) fn refuse_words(&self) -> Result<(), OperatorError> {
         match self.past_erasures.iter().chain(&self.believed_erasures).next() {
-            Some(&named) => Err(ErasureError::NotInDoubt(named)),
-            None if self.past_gap.is_some() => Err(ErasureError::NoGap),
+            Some(&named) => Err(OperatorError::NotInDoubt(named)),
+            None if self.past_gap.is_some() => Err(OperatorError::NoGap),
             None => Ok(()),
         }
     }

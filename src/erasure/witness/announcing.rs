@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        ErasureError, ErasureRecord,
+        ErasureError, ErasureRecord, PendingError,
         announce::{Chain, Draft, open, stream},
         journal::Journal,
         keys::say_due,
@@ -35,8 +35,8 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
 ) -> Result<bool, ErasureError> {
     let erasure = journal.erasure;
     let pending = |error| match error {
-        ErasureError::KeyChangePending(source) | ErasureError::RepeatPending(source) => {
-            ErasureError::AnnouncementPending { erasure, source }
+        ErasureError::Pending(PendingError::KeyChange(source) | PendingError::Repeat(source)) => {
+            PendingError::Announcement { erasure, source }.into()
         }
         other => other,
     };
@@ -63,7 +63,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
                 );
                 return Ok(false);
             }
-            Err(source) => return Err(ErasureError::AnnouncementPending { erasure, source }),
+            Err(source) => return Err(PendingError::Announcement { erasure, source }.into()),
         };
         // An earlier attempt was answered, and the answer was lost; or another event has the id.
         let is_new = appended.is_some_and(|appended| !appended.already);
@@ -86,7 +86,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
         record.attempt = journal.attempts();
     }
     let source = StoreError::IdInUse { id: journal.announcement(0), stream: stream()? };
-    Err(ErasureError::AnnouncementPending { erasure, source })
+    Err(PendingError::Announcement { erasure, source }.into())
 }
 
 /// The parts of the announcement.
@@ -95,7 +95,7 @@ fn parts(
     journal: &Journal,
     tips: Vec<AnnouncementRef>,
     mut decision: Decision,
-) -> Result<Vec<Announcement>, ErasureError> {
+) -> Result<Vec<Announcement>, VaultError> {
     let taken = std::mem::take(&mut decision.taken);
     let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
     if parts.is_empty() {
@@ -143,7 +143,7 @@ async fn said_before<S: EventStore>(
     erasure: ErasureId,
     ids: &[EventId],
 ) -> Result<Option<Vec<Announcement>>, ErasureError> {
-    let pending = |source| ErasureError::AnnouncementPending { erasure, source };
+    let pending = |source| PendingError::Announcement { erasure, source };
     let found = layer.find_in(&stream()?, ids.iter().copied().collect(), None).await;
     let found = found.map_err(pending)?;
     let mut said = Vec::with_capacity(ids.len());

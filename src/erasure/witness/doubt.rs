@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        ErasureError, ErasureRecord, Uncounted,
+        ErasureRecord, OperatorError, UnclearError, Uncounted,
         announce::{judge, stream},
     },
     found::{is_final, is_known},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     event::{Announcement, AnnouncementKind, Beyond, Digest, ErasureId, EventId, SigningKeyId},
-    store::{EventStore, ReadOptions},
+    store::{EventStore, ReadOptions, StoreError},
     vault::{MemoKind, Vault, VaultError, memos},
 };
 
@@ -134,33 +134,33 @@ pub(crate) fn is_passed_over(vault: &Vault, said: &Announcement) -> Result<bool,
 ///
 /// # Errors
 /// Those of the store.
-pub async fn announced<S: EventStore>(store: &S) -> Result<Vec<Announcement>, ErasureError> {
+pub async fn announced<S: EventStore>(store: &S) -> Result<Vec<Announcement>, StoreError> {
     let events: Vec<_> = store.read(&stream()?, ReadOptions::default()).try_collect().await?;
     Ok(events.iter().filter_map(Announcement::of).collect())
 }
 
 /// Says of an announcement that it is to be applied, though this vault does not know the key that signed
-/// it ([`ErasureError::UnknownSigner`]), or the key is compromised: the operator knows that an earlier
+/// it ([`UnclearError::UnknownSigner`]), or the key is compromised: the operator knows that an earlier
 /// restoration, or the vault itself, made it. It is applied when a layer over the vault is opened, or by
 /// [`replay`](super::replay).
 ///
 /// `named` is the id of its event, or of the erasure where no other announcement of it is in doubt.
 ///
 /// # Errors
-/// [`ErasureError::NotInDoubt`], [`ErasureError::SeveralStatements`]; [`ErasureError::NotCarriedOut`] where this
-/// version does not understand it; errors of the vault.
+/// [`OperatorError::NotInDoubt`], [`OperatorError::SeveralStatements`]; [`UnclearError::NotCarriedOut`] where this
+/// version does not understand it, [`UnclearError::TooOld`] where it does not open; errors of the vault.
 pub async fn believe(
     vault: &Vault,
     announced: &[Announcement],
     named: Uuid,
-) -> Result<(), ErasureError> {
+) -> Result<(), OperatorError> {
     let Some((said, opens)) = find(vault, announced, named)? else { return Ok(()) };
     if !opens {
-        return Err(ErasureError::TooOld(vec![said]));
+        return Err(UnclearError::TooOld(vec![said]).into());
     }
     if let Some(beyond) = &said.beyond {
         let (what, events) = (beyond.to_string(), vec![said.event]);
-        return Err(ErasureError::NotCarriedOut { what, events });
+        return Err(UnclearError::NotCarriedOut { what, events }.into());
     }
     let mut words = Words::of(vault, said.event)?;
     say(said.word(), &mut words.believed, &mut words.passed);
@@ -171,8 +171,8 @@ pub async fn believe(
 
 /// Says of an announcement that it is not to be applied: it is a forgery; or everybody whom it took is
 /// forgotten again by name, or never was in what was put back, where the vault made it and cannot open it any
-/// more. Without that, a layer over the vault does not open ([`ErasureError::UnknownSigner`],
-/// [`ErasureError::TooOld`]).
+/// more. Without that, a layer over the vault does not open ([`UnclearError::UnknownSigner`],
+/// [`UnclearError::TooOld`]).
 ///
 /// `named` is as for [`believe`].
 ///
@@ -182,7 +182,7 @@ pub async fn pass_over(
     vault: &Vault,
     announced: &[Announcement],
     named: Uuid,
-) -> Result<(), ErasureError> {
+) -> Result<(), OperatorError> {
     let Some((said, opens)) = find(vault, announced, named)? else { return Ok(()) };
     if let (false, Some(erasure)) = (opens, said.erasure) {
         // The vault's own: it is an erasure, of which there is a record.
@@ -207,7 +207,7 @@ fn find(
     vault: &Vault,
     announced: &[Announcement],
     named: Uuid,
-) -> Result<Option<(InDoubt, bool)>, ErasureError> {
+) -> Result<Option<(InDoubt, bool)>, OperatorError> {
     let mut history = vault.signing_history()?;
     let of_vault = |said: &&Announcement| said.vault() == vault.id().0;
     let ours: Vec<&Announcement> = announced.iter().filter(of_vault).collect();
@@ -243,10 +243,10 @@ fn find(
     found.dedup_by(|later, earlier| !later.1 && !earlier.1);
     if found.len() > 1 {
         let statements = found.into_iter().map(|(doubt, _)| doubt).collect();
-        return Err(ErasureError::SeveralStatements(statements));
+        return Err(OperatorError::SeveralStatements(statements));
     }
     match found.pop() {
-        None if !known => Err(ErasureError::NotInDoubt(named)),
+        None if !known => Err(OperatorError::NotInDoubt(named)),
         found => Ok(found),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     super::{
-        ErasureError, ErasureRecord, Uncounted,
+        ErasureError, ErasureRecord, UnclearError, Uncounted,
         announce::{self, open},
         journal::Journal,
     },
@@ -242,20 +242,20 @@ impl Found {
     }
 
     /// What only the operator, or a newer program, can decide keeps everything closed.
-    pub(super) fn refuse_unclear(&self) -> Result<(), ErasureError> {
+    pub(super) fn refuse_unclear(&self) -> Result<(), UnclearError> {
         if let Some((what, _)) = self.beyond.first() {
             let (what, events) = (what.clone(), self.beyond.iter().map(|(_, event)| *event));
-            return Err(ErasureError::NotCarriedOut { what, events: events.collect() });
+            return Err(UnclearError::NotCarriedOut { what, events: events.collect() });
         }
         if !self.too_new.is_empty() {
-            return Err(ErasureError::TooOld(self.too_new.clone()));
+            return Err(UnclearError::TooOld(self.too_new.clone()));
         }
         let erasures: Vec<_> = self.strangers.iter().map(|(doubt, _)| doubt.clone()).collect();
         let led_to = |key: SigningKeyId| self.gaps.iter().find(|(to, _)| *to == key);
         match erasures.iter().find_map(|doubt| led_to(doubt.signer)) {
-            Some(&(key, replaces)) => Err(ErasureError::SigningKeyGap { key, replaces, erasures }),
+            Some(&(key, replaces)) => Err(UnclearError::SigningKeyGap { key, replaces, erasures }),
             None if erasures.is_empty() => Ok(()),
-            None => Err(ErasureError::UnknownSigner(erasures)),
+            None => Err(UnclearError::UnknownSigner(erasures)),
         }
     }
 }

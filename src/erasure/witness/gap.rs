@@ -12,7 +12,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{super::ErasureError, mark::Mark, reading::Reading};
+use super::{
+    super::{ErasureError, OperatorError, UnclearError},
+    mark::Mark,
+    reading::Reading,
+};
 use crate::{
     event::{AnnouncementRef, Digest, EventId, Timestamp},
     policy::personal_data::check_text,
@@ -95,15 +99,15 @@ pub fn gaps(vault: &Vault) -> Result<Vec<Gap>, VaultError> {
 /// [`accept_gaps`] asks the same; a program may ask before it opens anything.
 ///
 /// # Errors
-/// [`ErasureError::UnfitName`].
-pub fn check_name(by: &str) -> Result<(), ErasureError> {
+/// [`OperatorError::UnfitName`].
+pub fn check_name(by: &str) -> Result<(), OperatorError> {
     if by.trim().is_empty() || by.len() > LONGEST_NAME || check_text(by).is_err() {
-        return Err(ErasureError::UnfitName);
+        return Err(OperatorError::UnfitName);
     }
     Ok(())
 }
 
-/// Says who accepts that announcements are missing ([`ErasureError::WitnessGap`]): the next layer over the vault
+/// Says who accepts that announcements are missing ([`UnclearError::WitnessGap`]): the next layer over the vault
 /// opens without them, and who had been forgotten by them and is not forgotten here can be read. First restore the
 /// missing events, or [replay](super::replay) a list that was kept elsewhere.
 ///
@@ -111,8 +115,8 @@ pub fn check_name(by: &str) -> Result<(), ErasureError> {
 /// nothing that is missed later.
 ///
 /// # Errors
-/// [`ErasureError::UnfitName`]; [`ErasureError::NoGap`] where nothing waits for it; errors of the vault.
-pub async fn accept_gaps(vault: &Vault, by: &str) -> Result<Vec<Gap>, ErasureError> {
+/// [`OperatorError::UnfitName`]; [`OperatorError::NoGap`] where nothing waits for it; errors of the vault.
+pub async fn accept_gaps(vault: &Vault, by: &str) -> Result<Vec<Gap>, OperatorError> {
     check_name(by)?;
     if vault.is_read_only() {
         // What it misses is not noted, and could not be accepted.
@@ -126,7 +130,7 @@ pub async fn accept_gaps(vault: &Vault, by: &str) -> Result<Vec<Gap>, ErasureErr
         accepted.push(gap.clone());
     }
     if accepted.is_empty() {
-        return Err(ErasureError::NoGap);
+        return Err(OperatorError::NoGap);
     }
     noted.save(vault).await?;
     Ok(accepted)
@@ -189,7 +193,7 @@ impl Missing {
             noted.save(vault).await?;
         }
         let open: Vec<_> = noted.open().map(|missing| missing.event).collect();
-        if open.is_empty() { Ok(()) } else { Err(ErasureError::WitnessGap(open)) }
+        if open.is_empty() { Ok(()) } else { Err(UnclearError::WitnessGap(open).into()) }
     }
 }
 
@@ -230,7 +234,7 @@ mod tests {
             let closed = opened.map(drop).unwrap_err();
             assert!(matches!(closed, ErasureError::Vault(VaultError::Damaged(_))), "{closed}");
             let refused = accept_gaps(&vault, "ops").await.map(drop).unwrap_err();
-            assert!(matches!(refused, ErasureError::Vault(VaultError::Damaged(_))), "{refused}");
+            assert!(matches!(refused, OperatorError::Vault(VaultError::Damaged(_))), "{refused}");
             assert_eq!(*vault.memo(MemoKind::Witness, GAPS).unwrap().unwrap(), cut);
         }
     }

@@ -28,12 +28,12 @@ pub use self::{
     gap::{Acceptance, Gap, accept_gaps, check_name, gaps},
 };
 use self::{found::Found, gap::Missing, reading::Reading};
-use super::{ErasureError, announce::Draft};
+use super::{ErasureError, ErasureRefusal, announce::Draft};
 use crate::{
     event::{Announcement, ErasureId, EventId, SigningKeyId},
     layer::{Layer, Oubliette},
     store::EventStore,
-    vault::{Unlearned, Vault},
+    vault::{Unlearned, Vault, VaultError},
 };
 
 /// What the announcements in the event store told.
@@ -140,7 +140,7 @@ pub struct Replayed {
 /// with what is announced in its store.
 ///
 /// # Errors
-/// [`ErasureError::NotReplayed`]; errors of the vault.
+/// [`ErasureError::NotReplayed`]; [`UnclearError`](super::UnclearError), once what is clear is applied; errors of the vault.
 pub async fn replay(
     vault: &Vault,
     announcements: impl IntoIterator<Item = Announcement>,
@@ -166,11 +166,11 @@ pub async fn replay(
 /// several parts. Before them come the statements that lead to the key that signs them.
 pub fn export(
     vault: &Vault,
-) -> impl Iterator<Item = Result<Announcement, ErasureError>> + Send + use<> {
+) -> impl Iterator<Item = Result<Announcement, VaultError>> + Send + use<> {
     let sealer = vault.clone();
     let statements = match vault.key_statements() {
         Ok(statements) => statements.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error.into())],
+        Err(error) => vec![Err(error)],
     };
     let erasures = vault.decisions().flat_map(move |decisions| {
         let announcements = match decisions {
@@ -178,7 +178,7 @@ pub fn export(
                 .iter()
                 .map(|decision| Draft::of(decision).say(&sealer, EventId::random(), None, None))
                 .collect(),
-            Err(error) => vec![Err(error.into())],
+            Err(error) => vec![Err(error)],
         };
         announcements.into_iter()
     });
@@ -200,7 +200,7 @@ impl<S: EventStore> Oubliette<S> {
         &self,
         announcements: impl IntoIterator<Item = Announcement> + Send,
     ) -> Result<Replayed, ErasureError> {
-        let vault = self.vault().ok_or(ErasureError::NoVault)?;
+        let vault = self.vault().ok_or(ErasureRefusal::NoVault)?;
         let announcements: Vec<_> = announcements.into_iter().collect();
         replay(vault, announcements).await
     }
@@ -231,7 +231,7 @@ pub(super) async fn look<S: EventStore>(
     };
     // What is missing is noted by then, also where something else keeps everything closed. The mark does not move
     // in either case: the next opening must find both. Which should be there is still known from now on.
-    let judged = read.found.refuse_unclear().and(complete);
+    let judged = read.found.refuse_unclear().map_err(ErasureError::from).and(complete);
     let next = read.mark(&mark);
     let at = if judged.is_ok() { next.at } else { mark.at };
     Mark { at, ..next }.save(vault).await?;

@@ -75,7 +75,8 @@ impl fmt::Debug for Fixture {
 #[non_exhaustive]
 pub struct Profile {
     /// Makes a stream's name of a tag. The tag must be at the end, unchanged; by default
-    /// `user-` precedes it. Tags hold letters, digits, `-`, `_` and `%`.
+    /// `user-` precedes it. Tags hold letters (not of ASCII alone), digits, `-`, `_` and `%`, and are up to 112
+    /// bytes long.
     pub stream: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// Makes a payload, a JSON object, of a JSON value; by default `{"id":VALUE}`.
     pub payload: Arc<dyn Fn(&str) -> String + Send + Sync>,
@@ -213,7 +214,11 @@ cases! {
         "data and metadata byte for byte, JSON and bytes; metadata `{}` may come back as none. \
          Without Verbatim JSON comes back as the same value; what comes back as another for want \
          of a capability is refused by that. (`json`, `text` and `bytea` columns are Verbatim, \
-         `jsonb` is not, and has no Nul)"
+         `jsonb` is not, and has no Nul.) A store whose limit is below MAX_STORED_BYTES refuses what is \
+         over its own with Invalid"
+    read::recorded_is_when_it_was_written:
+        "recorded is when the event was written, by the store's clock, and the same however often and by \
+         whatever way the event is read"
     read::read_is_in_order:
         "forwards by growing revision, backwards by falling, from the revision named (inclusive), \
          at most as many as the limit says. An unknown stream is an empty one"
@@ -224,7 +229,8 @@ cases! {
     read::foreign_positions_are_refused:
         "a position of another length than the store's, in read_all and subscribe: ForeignPosition"
     read::streams_are_apart:
-        "names that differ in a letter, a case or a prefix are two streams"
+        "names that differ in a letter, a case or a prefix are two streams: also beyond ASCII, and at the \
+         end of a long name"
     subscribe::subscription_catches_up_then_goes_live:
         "the events after the position named, then CaughtUp once, then each new event as it is \
          appended"
@@ -266,6 +272,7 @@ macro_rules! conformance_tests {
             several_streams_need_the_capability
             malformed_appends_are_refused
             payloads_come_back_as_they_went_in
+            recorded_is_when_it_was_written
             read_is_in_order
             read_all_is_in_order
             read_all_skips_nothing_in_flight

@@ -6,7 +6,7 @@ mod distrust;
 
 use super::{history::Odd, *};
 use crate::{
-    erasure::{ErasureError, KeyChange, KeyChangeError, change_key},
+    erasure::{KeyChange, KeyChangeError, change_key},
     vault::{
         records::memos,
         tests::{over, tree},
@@ -54,9 +54,7 @@ async fn a_successor_that_signed_before_is_refused_by_name() {
     // While it signs, and when another does.
     for _ in 0..2 {
         let again = change_key(&vault, &pin).await;
-        let Err(ErasureError::KeyChange(KeyChangeError::SignedBefore(key))) = again else {
-            panic!("{again:?}")
-        };
+        let Err(KeyChangeError::SignedBefore(key)) = again else { panic!("{again:?}") };
         assert_eq!(key, successor.id());
         change_key(&vault, &rotate(None)).await.unwrap();
     }

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
 use oubliette::{
     event::{
-        EventId, Json, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName, Timestamp,
+        EventId, Json, MAX_STORED_BYTES, NewEvent, Payload, Position, RecordedEvent, Revision,
+        StreamName, Timestamp,
     },
     store::{
         Append, Appended, Capabilities, Capability, Current, Delivery, Direction, EventStore,
@@ -62,10 +63,16 @@ pub(crate) enum Fault {
     TakesAnyPosition,
     TakesAnyPositionToSubscribe,
     FoldsCase,
+    FoldsCaseBeyondAscii,
+    CutsNames,
+    CannotHoldTheLargest,
+    CutsTheLargest,
+    RecordsNothing,
     // Subscribe
     LosesTheFirstLiveEvent,
     RepeatsAtTheJoin,
     IsCaughtUpTwice,
+    IsNeverCaughtUpWithNothing,
     NeverGoesLive,
     NeverWakesAnybody,
     EndsAfterCatchingUp,
@@ -138,8 +145,23 @@ fn shifted(position: Position, by: i64) -> Position {
     Position::number(position.as_number().unwrap().saturating_add_signed(by))
 }
 
-fn lower(stream: &StreamName) -> StreamName {
-    StreamName::new(stream.as_str().to_lowercase()).unwrap()
+/// What is left of a name, where some of it is.
+fn folded(fault: Fault, stream: &StreamName) -> StreamName {
+    let name = stream.as_str();
+    let name = match fault {
+        Fault::FoldsCase => name.to_lowercase(),
+        Fault::FoldsCaseBeyondAscii => {
+            let lower = |c: char| if c.is_ascii() { vec![c] } else { c.to_lowercase().collect() };
+            name.chars().flat_map(lower).collect()
+        }
+        Fault::CutsNames => name.chars().take(64).collect(),
+        _ => return stream.clone(),
+    };
+    StreamName::new(name).unwrap()
+}
+
+fn is_the_largest(event: &NewEvent) -> bool {
+    event.data.as_bytes().len() == MAX_STORED_BYTES
 }
 
 /// The text without white space between its values.
@@ -179,6 +201,7 @@ fn change(fault: Fault, mut event: RecordedEvent) -> RecordedEvent {
         (Fault::DropsMetadata, _) => event.metadata = None,
         (Fault::DoesNotMark, _) => event.restored = None,
         (Fault::MarksEverything, _) => event.restored = Some(Timestamp::now()),
+        (Fault::RecordsNothing, _) => event.recorded = Timestamp::from_micros(0),
         (Fault::ForgetsTheTimes, _) => event.recorded = Timestamp::now(),
         (Fault::HasPositionsOfTwoLengths, _) => event.position = lengthened(event.position),
         _ => {}
@@ -242,12 +265,26 @@ impl EventStore for Faulty {
             Fault::RefusesWhatItPromises if appends.len() > 1 => {
                 return Err(StoreError::Unsupported(Capability::AtomicMultiStream));
             }
-            Fault::FoldsCase => {
-                for append in &mut appends {
-                    append.stream = lower(&append.stream);
+            Fault::CannotHoldTheLargest
+                if appends.iter().flat_map(|append| &append.events).any(is_the_largest) =>
+            {
+                return Err(StoreError::Backend {
+                    source: "the row is too large".into(),
+                    temporary: false,
+                });
+            }
+            Fault::CutsTheLargest => {
+                for event in appends.iter_mut().flat_map(|append| &mut append.events) {
+                    if is_the_largest(event) {
+                        event.data = Json::parse("\"x\"").unwrap().into();
+                    }
                 }
             }
-            _ => {}
+            _ => {
+                for append in &mut appends {
+                    append.stream = folded(self.fault, &append.stream);
+                }
+            }
         }
         let asked = appends.clone();
         let result = self.inner.append(appends).await;
@@ -385,8 +422,7 @@ impl EventStore for Faulty {
             }
             Fault::IgnoresTheLimit => options.limit = None,
             Fault::IgnoresTheDirection => options.direction = Direction::Forwards,
-            Fault::FoldsCase => stream = lower(&stream),
-            _ => {}
+            _ => stream = folded(fault, &stream),
         }
         let events = self.inner.read(&stream, options);
         events.map(move |event| event.map(|event| change(fault, event))).boxed()
@@ -475,6 +511,14 @@ impl EventStore for Faulty {
                         [delivery].into_iter().chain(twice.then_some(Ok(Delivery::CaughtUp))),
                     )
                 })
+                .boxed(),
+            // As where one looks for the end only behind something that passed.
+            Fault::IsNeverCaughtUpWithNothing => deliveries
+                .scan(false, move |passed, delivery| {
+                    *passed |= !is_caught_up(&delivery);
+                    futures::future::ready(Some((*passed).then_some(delivery)))
+                })
+                .filter_map(futures::future::ready)
                 .boxed(),
             Fault::NeverGoesLive | Fault::EndsAfterCatchingUp => {
                 let catching_up = deliveries.scan(false, move |done, delivery| {

@@ -121,7 +121,9 @@ async fn what_a_newer_program_wrote_is_called_newer_wherever_it_is_met() {
         // Whoever is forgotten with it is forgotten neither by way of an owner nor by name.
         for who in ["user-1", "bankaccount-1"] {
             let refused = newer.forget(&subject(who), "ticket 1").await.unwrap_err();
-            assert!(matches!(&refused, ErasureError::Newer { newer, .. } if newer[0].events == 1));
+            assert!(
+                matches!(&refused, ErasureError::Refused(ErasureRefusal::Newer { newer, .. }) if newer[0].events == 1)
+            );
             let told = refused.to_string();
             assert!(told.contains("despite them") && !told.contains("remove"), "{told}");
         }
@@ -147,7 +149,7 @@ async fn who_forgets_despite_what_is_newer_says_so_and_is_told() {
     };
     let account = subject("bankaccount-1");
     let refused = newer.forget_with(&account, "ticket 1", all, |_| {}).await.unwrap_err();
-    assert!(matches!(&refused, ErasureError::Newer { .. }), "{refused}");
+    assert!(matches!(&refused, ErasureError::Refused(ErasureRefusal::Newer { .. })), "{refused}");
     let options = ForgetOptions { despite_newer: true, ..ForgetOptions::default() };
     let erased = newer.forget_with(&account, "ticket 1", options, |_| {}).await.unwrap();
     assert_eq!((erased.keys, erased.newer, erased.unknown_keys), (1, 2, 0));

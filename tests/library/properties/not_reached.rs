@@ -29,7 +29,9 @@ async fn whose_events_are_from_before_the_layer_is_not_called_forgotten() {
     assert_eq!((plan.keys(), plan.unsealed_events(), plan.passed_over), (0, 2, 0));
 
     let refused = bank.forget(&erika, "ticket 1").await.unwrap_err();
-    assert!(matches!(&refused, ErasureError::Unsealed { unsealed, .. } if unsealed.len() == 1));
+    assert!(
+        matches!(&refused, ErasureError::Refused(ErasureRefusal::Unsealed { unsealed, .. }) if unsealed.len() == 1)
+    );
     assert!(refused.to_string().contains("2 events in 1 stream were never sealed"), "{refused}");
     assert!(bank.erasures().unwrap().is_empty());
     assert_eq!(verified(&bank).await.found.get(&Defect::ForgottenInClear), None);
@@ -79,7 +81,9 @@ async fn an_event_of_a_tombstones_type_does_not_hide_what_follows_it() {
     put(&store, "erika-1", event("Moved", r#"{"town":"Ulm"}"#)).await.unwrap();
     let bank = layer_over(store).await;
     let refused = bank.forget(&subject("erika-1"), "ticket 1").await.unwrap_err();
-    assert!(matches!(&refused, ErasureError::Unsealed { unsealed, .. } if unsealed.len() == 1));
+    assert!(
+        matches!(&refused, ErasureError::Refused(ErasureRefusal::Unsealed { unsealed, .. }) if unsealed.len() == 1)
+    );
 }
 
 #[tokio::test]
@@ -214,10 +218,16 @@ async fn a_reason_that_says_whose_request_it_was_is_not_kept() {
     put(&bank, "user-1", event("UserRegistered", USER)).await.unwrap();
     for reason in ["erika@example.org asked", "DE89 3704 0044 0532 0130 00", "user-1", ""] {
         let refused = bank.forget(&subject("user-1"), reason).await;
-        assert!(matches!(&refused, Err(ErasureError::UnfitReason(_))), "{reason}: {refused:?}");
+        assert!(
+            matches!(&refused, Err(ErasureError::Refused(ErasureRefusal::UnfitReason(_)))),
+            "{reason}: {refused:?}"
+        );
     }
     let email = bank.forget(&subject("user-1"), "erika@example.org asked").await.unwrap_err();
-    let ErasureError::UnfitReason(UnfitReason::Personal(_)) = &email else { panic!("{email}") };
+    let ErasureError::Refused(ErasureRefusal::UnfitReason(UnfitReason::Personal(_))) = &email
+    else {
+        panic!("{email}")
+    };
     assert!(email.to_string().contains("number of the request or ticket"), "{email}");
     assert!(!email.to_string().contains("erika"));
     assert!(bank.erasures().unwrap().is_empty());
@@ -238,7 +248,9 @@ async fn events_under_keys_that_the_vault_does_not_have_are_not_called_forgotten
         let plan = bank.plan(&who).await.unwrap();
         assert_eq!((plan.keys(), plan.unsealed_events(), plan.unknown_key_events()), (0, 0, 2));
         let refused = bank.forget(&who, "ticket 1").await.unwrap_err();
-        let ErasureError::UnknownKeys { unknown, .. } = &refused else { panic!("{refused}") };
+        let ErasureError::Refused(ErasureRefusal::UnknownKeys { unknown, .. }) = &refused else {
+            panic!("{refused}")
+        };
         assert_eq!((unknown.len(), unknown[0].events), (1, 2));
         assert!(refused.to_string().contains("2 events in 1 stream are sealed under keys"));
         assert!(bank.erasures().unwrap().is_empty());
@@ -288,7 +300,8 @@ async fn nothing_hides_an_event_in_clear_from_the_count() {
         let plan = bank.plan(&subject("erika-1")).await.unwrap();
         assert_eq!(plan.unsealed_events(), 1, "{data} {metadata:?}");
         let refused = bank.forget(&subject("erika-1"), "ticket 1").await;
-        let refused = matches!(&refused, Err(ErasureError::Unsealed { .. }));
+        let refused =
+            matches!(&refused, Err(ErasureError::Refused(ErasureRefusal::Unsealed { .. })));
         assert!(refused, "{data} {metadata:?}");
     }
     // Nor the stream of the private halves, which nobody reads by its name.

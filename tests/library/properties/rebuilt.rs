@@ -74,7 +74,7 @@ async fn owners_from_before_the_layer_are_not_known_until_somebody_looks() {
     // And now forgetting sees that something is in clear.
     assert!(matches!(
         bank.forget(&subject("user-1"), "ticket 1").await,
-        Err(ErasureError::Unsealed { .. })
+        Err(ErasureError::Refused(ErasureRefusal::Unsealed { .. }))
     ));
     assert!(!despite(&bank, "user-1").await.owners_unknown);
     assert_eq!(shape(&all(&bank, account).await), "cst");

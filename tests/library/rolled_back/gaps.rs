@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 
 use oubliette::{
     audit::verify::{Defect, VerifyOptions, VerifyProgress},
-    erasure::{Compromised, ErasureError, KeyChange, accept_gaps, change_key, gaps},
+    erasure::{
+        Compromised, ErasureError, KeyChange, OperatorError, PendingError, UnclearError,
+        accept_gaps, change_key, gaps,
+    },
     event::{EventId, RecordedEvent, Timestamp},
     layer::Oubliette,
     store::{MemoryStore, StoreError},
@@ -29,7 +32,9 @@ async fn found(bank: &Oubliette<Announcements>) -> Vec<(Defect, String)> {
 }
 
 fn is_gap(closed: ErasureError, missing: &[EventId]) {
-    let ErasureError::WitnessGap(mut events) = closed else { panic!("{closed}") };
+    let ErasureError::Unclear(UnclearError::WitnessGap(mut events)) = closed else {
+        panic!("{closed}")
+    };
     let mut missing = missing.to_vec();
     events.sort_unstable();
     missing.sort_unstable();
@@ -90,13 +95,13 @@ async fn a_vault_put_back_over_a_gap_serves_nothing_until_somebody_accepts_it_by
     let vault = machine.vault();
     for unfit in ["", "  ", "anna@example.org", &"x".repeat(300)] {
         let refused = accept_gaps(&vault, unfit).await.unwrap_err();
-        assert!(matches!(refused, ErasureError::UnfitName), "{refused}");
+        assert!(matches!(refused, OperatorError::UnfitName), "{refused}");
     }
     assert!(gaps(&vault).unwrap().iter().all(|gap| gap.accepted.is_none()));
     let [accepted] = &accept_gaps(&vault, "ticket 12").await.unwrap()[..] else { panic!() };
     assert_eq!(accepted.event, said[0]);
     let again = accept_gaps(&vault, "ticket 12").await.unwrap_err();
-    assert!(matches!(again, ErasureError::NoGap), "{again}");
+    assert!(matches!(again, OperatorError::NoGap), "{again}");
     drop(vault);
     // From then on, and `verify` goes on telling.
     for _ in 0..2 {
@@ -130,7 +135,7 @@ async fn an_opening_accepts_the_gap_that_it_finds_and_none_in_advance() {
         Oubliette::open_past_gap(store, vault, bank_policy(), by)
     };
     let unfit = open(" ").await.map(drop).unwrap_err();
-    assert!(matches!(unfit, ErasureError::UnfitName), "{unfit}");
+    assert!(matches!(unfit, ErasureError::Operator(OperatorError::UnfitName)), "{unfit}");
     is_closed_over(&machine, &said[..1]).await;
 
     let (machine, said) = put_back().await;
@@ -146,7 +151,7 @@ async fn an_opening_accepts_the_gap_that_it_finds_and_none_in_advance() {
     assert_eq!(shapes(&bank).await, "! ! pt pt");
     drop(bank);
     let advance = open("ticket 13").await.map(drop).unwrap_err();
-    assert!(matches!(advance, ErasureError::NoGap), "{advance}");
+    assert!(matches!(advance, ErasureError::Operator(OperatorError::NoGap)), "{advance}");
     drop(machine.open().await);
 }
 
@@ -227,7 +232,10 @@ async fn an_announcement_whose_answer_was_lost_is_named_as_it_stands() {
         let bank = machine.open().await;
         machine.store.after_announcing(true);
         let pending = bank.forget(&subject("user-1"), "asked").await.unwrap_err();
-        assert!(matches!(pending, ErasureError::AnnouncementPending { .. }), "{pending}");
+        assert!(
+            matches!(pending, ErasureError::Pending(PendingError::Announcement { .. })),
+            "{pending}"
+        );
         machine.store.after_announcing(false);
         if in_doubt {
             machine.store.tamper(without(&said_before[1..]));
@@ -435,7 +443,7 @@ async fn nothing_is_destroyed_and_nothing_is_sealed_over_a_gap() {
     let bank = machine.open().await;
     machine.store.away.store(true, Ordering::SeqCst);
     let waits = bank.forget(&subject("user-2"), "asked").await.unwrap_err();
-    assert!(waits.is_pending(), "{waits}");
+    assert!(matches!(waits, ErasureError::Pending(_)), "{waits}");
     drop(bank);
     machine.store.away.store(false, Ordering::SeqCst);
     let removed = said(&machine).await;

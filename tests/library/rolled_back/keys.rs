@@ -7,7 +7,10 @@ use oubliette::{
         Finding,
         verify::{Defect, VerifyOptions, VerifyProgress},
     },
-    erasure::{Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export, replay},
+    erasure::{
+        Compromised, ErasureError, KeyChange, KeyChangeError, PendingError, UnclearError,
+        change_key, export, replay,
+    },
     event::{Announcement, AnnouncementKind, RecordedEvent, SigningKeyId, Timestamp},
     layer::Oubliette,
     vault::{KeyOrigin, Successor, Vault, internals::Plumbing as _},
@@ -149,7 +152,7 @@ async fn a_change_without_the_successor_needs_the_operators_word_in_older_vaults
     let before = machine.image();
     let bank = machine.open().await;
     let refused = change_key(bank.vault().unwrap(), &rotation(None, false)).await.unwrap_err();
-    assert!(matches!(refused, ErasureError::KeyChange(KeyChangeError::SuccessorNeeded(_))));
+    assert!(matches!(refused, KeyChangeError::SuccessorNeeded(_)));
     let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: true };
     rotate(&bank, &change).await;
     assert_eq!(bank.vault().unwrap().pinned_successor().unwrap(), None);
@@ -160,7 +163,7 @@ async fn a_change_without_the_successor_needs_the_operators_word_in_older_vaults
     machine.restore(&before);
     // The image served whom the later key forgot: what it does not know to be the vault's word opened.
     let closed = machine.try_open().await.unwrap_err();
-    assert!(matches!(closed, ErasureError::UnknownSigner(_)), "{closed}");
+    assert!(matches!(closed, ErasureError::Unclear(UnclearError::UnknownSigner(_))), "{closed}");
     machine.restore(&after);
     assert_eq!(shapes(&machine.open().await).await, FIRST_IS_FORGOTTEN);
 }
@@ -181,7 +184,7 @@ async fn a_gap_in_the_history_of_keys_keeps_everything_closed_by_its_own_name() 
     });
     machine.restore(&before);
     match machine.try_open().await.unwrap_err() {
-        ErasureError::SigningKeyGap { key, replaces, erasures } => {
+        ErasureError::Unclear(UnclearError::SigningKeyGap { key, replaces, erasures }) => {
             let erasures: Vec<_> =
                 erasures.iter().map(|doubt| (doubt.erasure, doubt.signer)).collect();
             assert_eq!((key, replaces, erasures), (last, missing, vec![(Some(erased), last)]));
@@ -238,11 +241,11 @@ async fn a_store_that_is_away_hears_of_the_change_later_and_once() {
     let bank = machine.open().await;
     change_key(bank.vault().unwrap(), &rotation(None, false)).await.unwrap();
     let pending = bank.resume().await.unwrap_err();
-    assert!(matches!(pending, ErasureError::KeyChangePending(_)) && pending.is_pending());
+    assert!(matches!(pending, ErasureError::Pending(PendingError::KeyChange(_))), "{pending}");
     assert!(pending.to_string().contains("decided about the signing keys"), "{pending}");
     // An erasure waits for it: nobody would know the key that announces it.
     let waits = bank.forget(&subject("user-1"), "asked").await.unwrap_err();
-    assert!(matches!(waits, ErasureError::AnnouncementPending { .. }), "{waits}");
+    assert!(matches!(waits, ErasureError::Pending(PendingError::Announcement { .. })), "{waits}");
     drop(bank);
     drop(machine.open().await);
     machine.store.away.store(false, Ordering::SeqCst);
@@ -274,11 +277,11 @@ async fn what_waits_for_the_store_is_called_what_it_is() {
     *machine.store.leaves.lock().unwrap() = Some(1);
     let pending = bank.resume().await.unwrap_err();
     assert_eq!(machine.announcements().await.len(), statements + 1);
-    assert!(matches!(pending, ErasureError::RepeatPending(_)) && pending.is_pending(), "{pending}");
+    assert!(matches!(pending, ErasureError::Pending(PendingError::Repeat(_))), "{pending}");
     assert!(pending.to_string().contains("announced again"), "{pending}");
     // An erasure waits for it as well.
     let waits = bank.forget(&subject("user-2"), "asked").await.unwrap_err();
-    assert!(matches!(waits, ErasureError::AnnouncementPending { .. }), "{waits}");
+    assert!(matches!(waits, ErasureError::Pending(PendingError::Announcement { .. })), "{waits}");
     *machine.store.leaves.lock().unwrap() = None;
     bank.resume().await.unwrap();
     assert!(bank.erasures().unwrap().iter().all(|record| record.done));
@@ -339,7 +342,10 @@ async fn each_statement_about_keys_names_the_one_before_it() {
         };
         machine.store.tamper(without);
         let closed = machine.try_open().await.unwrap_err();
-        assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [id]), "{closed}");
+        assert!(
+            matches!(&closed, ErasureError::Unclear(UnclearError::WitnessGap(events)) if *events == [id]),
+            "{closed}"
+        );
     }
 }
 
@@ -382,12 +388,7 @@ async fn no_other_key_passes_for_the_successor() {
     let theirs = generate(&Vault::in_memory().unwrap());
     let refused = |change: KeyChange| {
         let vault = vault.clone();
-        async move {
-            match change_key(&vault, &change).await.unwrap_err() {
-                ErasureError::KeyChange(error) => error,
-                other => panic!("{other}"),
-            }
-        }
+        async move { change_key(&vault, &change).await.unwrap_err() }
     };
     let told = refused(rotation(Some(&right), false)).await;
     assert!(matches!(told, KeyChangeError::NothingPinned), "{told}");

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use oubliette::{
-    erasure::{self, ErasureError, KeyChange, change_key},
+    erasure::{self, ErasureError, KeyChange, OperatorError, UnclearError, change_key},
     event::{ANNOUNCEMENTS, Announcement, Position, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
@@ -195,7 +195,7 @@ impl Machine {
     /// Where announcements are missing, and somebody accepts that.
     pub(crate) async fn open_past_a_gap(&self) -> Oubliette<Announcements> {
         let closed = self.try_open().await.unwrap_err();
-        assert!(matches!(closed, ErasureError::WitnessGap(_)), "{closed}");
+        assert!(matches!(closed, ErasureError::Unclear(UnclearError::WitnessGap(_))), "{closed}");
         erasure::accept_gaps(&self.vault(), "ticket 12").await.unwrap();
         self.open().await
     }
@@ -208,7 +208,7 @@ impl Machine {
     }
 
     /// The operator takes a stranger's word for what is named so.
-    pub(crate) async fn believe(&self, named: Uuid) -> Result<(), ErasureError> {
+    pub(crate) async fn believe(&self, named: Uuid) -> Result<(), OperatorError> {
         erasure::believe(&self.vault(), &self.announcements().await, named).await
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oubliette::{
-    erasure::{ErasureError, export, replay},
+    erasure::{ErasureError, ErasureRefusal, export, replay},
     event::{Announcement, Content, ErasureId, KeyId, RecordedEvent},
     layer::{Oubliette, RotateError},
     policy::Policy,
@@ -165,7 +165,7 @@ async fn run(steps: Vec<Step>) {
                 let answer = open.forget(&subject(&format!("user-{who}")), "asked").await;
                 machine.store.after_announcing(false);
                 // Announced, and found out by whoever opens next, rolled back or not.
-                let pending = answer.as_ref().err().is_some_and(|error| error.is_pending());
+                let pending = matches!(answer, Err(ErasureError::Pending(_)));
                 drop(bank.take());
                 bank = Some(machine.open().await);
                 if pending || answer.is_ok() {
@@ -174,7 +174,9 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Reopen(who) => {
                 match open.reopen(&subject(&format!("user-{who}"))).await {
-                    Err(ErasureError::UnknownSubject(_)) => assert!(!model.closed.contains(&who)),
+                    Err(ErasureError::Refused(ErasureRefusal::UnknownSubject(_))) => {
+                        assert!(!model.closed.contains(&who));
+                    }
                     reopened => {
                         reopened.unwrap();
                     }

@@ -2,7 +2,9 @@
 //! can remove it unnoticed. What is announced next names all that no other names, and not the last in the stream alone.
 
 use oubliette::{
-    erasure::{Compromised, ErasureError, KeyChange, accept_gaps, change_key, export},
+    erasure::{
+        Compromised, ErasureError, KeyChange, UnclearError, accept_gaps, change_key, export,
+    },
     event::{
         ANNOUNCED, ANNOUNCEMENTS, Announcement, EventId, NewEvent, RecordedEvent, Revision,
         Timestamp,
@@ -54,7 +56,9 @@ fn without(missing: EventId) -> impl Fn(Vec<RecordedEvent>) -> Vec<RecordedEvent
 impl World {
     async fn is_missed(&self) {
         match self.machine.try_open().await {
-            Err(ErasureError::WitnessGap(events)) => assert_eq!(events, [self.victim]),
+            Err(ErasureError::Unclear(UnclearError::WitnessGap(events))) => {
+                assert_eq!(events, [self.victim]);
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -190,7 +194,7 @@ async fn no_number_of_lines_crowds_one_out() {
 async fn machine_loses_an_answer(machine: &Machine, bank: &Oubliette<Announcements>) {
     machine.store.after_announcing(true);
     let pending = bank.forget(&subject("user-5"), "asked").await.unwrap_err();
-    assert!(pending.is_pending(), "{pending}");
+    assert!(matches!(pending, ErasureError::Pending(_)), "{pending}");
     machine.store.after_announcing(false);
 }
 
@@ -316,13 +320,19 @@ async fn what_a_closed_vault_saw_is_missed_as_well() {
     world.machine.store.tamper(both);
     accept_gaps(&world.machine.vault(), "ticket 12").await.unwrap();
     let closed = world.machine.try_open().await.unwrap_err();
-    assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [later]), "{closed}");
+    assert!(
+        matches!(&closed, ErasureError::Unclear(UnclearError::WitnessGap(events)) if *events == [later]),
+        "{closed}"
+    );
     // Once that is accepted as well, the next one names it: a vault that is put back asks again.
     drop(world.machine.open_past_a_gap().await);
     forget(&world.machine, "user-5").await;
     world.machine.restore(&world.before);
     let closed = world.machine.try_open().await.unwrap_err();
-    assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [later]), "{closed}");
+    assert!(
+        matches!(&closed, ErasureError::Unclear(UnclearError::WitnessGap(events)) if *events == [later]),
+        "{closed}"
+    );
 }
 
 /// What the stolen key said is passed over, and is in the chain.

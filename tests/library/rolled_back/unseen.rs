@@ -2,7 +2,7 @@
 
 use oubliette::{
     audit::verify::{Defect, VerifyOptions},
-    erasure::{ErasureError, accept_gaps},
+    erasure::{ErasureError, UnclearError, accept_gaps},
     event::{ANNOUNCEMENTS, EventId, EventType, RecordedEvent},
     layer::Oubliette,
     store::{EventStore, MemoryStore},
@@ -47,7 +47,10 @@ async fn announcements_that_were_made_somebody_elses_are_missed() {
         if changed {
             let opened = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await;
             let closed = opened.unwrap_err();
-            assert!(matches!(closed, ErasureError::WitnessGap(_)), "{name}: {closed}");
+            assert!(
+                matches!(closed, ErasureError::Unclear(UnclearError::WitnessGap(_))),
+                "{name}: {closed}"
+            );
             accept_gaps(&vault, "ops").await.unwrap();
         }
         let bank = Oubliette::open(store, vault, bank_policy()).await.unwrap();

@@ -11,7 +11,7 @@ async fn decide(
 ) {
     machine.store.away.store(true, Ordering::SeqCst);
     let waits = bank.forget(&subject(who), "asked").await.unwrap_err();
-    assert!(matches!(waits, ErasureError::AnnouncementPending { .. }), "{waits:?}");
+    assert!(matches!(waits, ErasureError::Pending(PendingError::Announcement { .. })), "{waits:?}");
     machine.store.away.store(false, Ordering::SeqCst);
 }
 

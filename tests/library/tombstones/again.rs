@@ -7,7 +7,7 @@ use std::sync::{
 
 use oubliette::{
     audit::verify::Defect,
-    erasure::{Compromised, ErasureError, KeyChange, change_key},
+    erasure::{Compromised, ErasureError, KeyChange, PendingError, change_key},
     event::{ANNOUNCEMENTS, Timestamp},
     layer::Oubliette,
     store::{EventStore, MemoryStore},
@@ -91,7 +91,10 @@ async fn a_tombstone_that_the_store_does_not_take_again_holds_up_nobody_and_is_t
     }
     // Somebody else's keys go, though the store takes no tombstone of theirs either.
     let unset = bank.forget(&subject("user-9"), "asked").await;
-    assert!(matches!(unset, Err(ErasureError::TombstonesPending { .. })), "{unset:?}");
+    assert!(
+        matches!(unset, Err(ErasureError::Pending(PendingError::Tombstones { .. }))),
+        "{unset:?}"
+    );
     assert_eq!(shape(&all(&bank, "user-9").await), "p");
     assert_eq!(announced(&bank).await, was + 1);
     refuse.store(false, Ordering::SeqCst);

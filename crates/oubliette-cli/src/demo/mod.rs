@@ -6,7 +6,6 @@
 //! bank's data folder. The bank itself and its policy are those of the example `bank`.
 
 mod after;
-#[path = "../../../../examples/bank/bank.rs"]
 mod bank;
 mod before;
 mod folder;
@@ -24,7 +23,7 @@ use super::exit::CliError;
 /// Whatever ends the demo early: the library's errors, or a claim that is not so.
 type Failure = Box<dyn Error + Send + Sync>;
 
-const POLICY: &str = include_str!("../../../../examples/bank/policy.toml");
+const POLICY: &str = include_str!("policy.toml");
 
 /// Runs the demo on standard output: for people, or, with `json`, one object for each step.
 ///

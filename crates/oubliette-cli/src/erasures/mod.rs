@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use oubliette::{
-    erasure::{ErasureError, ErasureRecord, export, gaps, replay},
+    erasure::{ErasureRecord, PendingError, export, gaps, replay},
     event::{Announcement, StreamName},
     store::{EventStore, ReadOptions},
     vault::{MirrorState, Vault},
@@ -265,7 +265,7 @@ async fn apply(
     let replayed = replay(vault, announcements).await?;
     let mirrors = vault.stale_mirrors()?;
     if !mirrors.is_empty() {
-        let pending = ErasureError::MirrorsPending { mirrors, erased: Vec::new() };
+        let pending = PendingError::Mirrors { mirrors, erased: Vec::new() };
         note(globals.json, &pending.to_string());
     }
     let did = format!(

@@ -5,7 +5,7 @@
 use std::{fs, path::PathBuf};
 
 use oubliette::{
-    erasure::ErasureError,
+    erasure::{ErasureError, PendingError},
     event::{EventType, Json, NewEvent, StreamName, Subject},
     layer::Oubliette,
     policy::Policy,
@@ -68,9 +68,11 @@ async fn readable(layer: &Oubliette<MemoryStore>, n: u8) -> bool {
 #[track_caller]
 fn pending<T: std::fmt::Debug>(outcome: Result<T, ErasureError>, mirror: &str) -> usize {
     match outcome {
-        Err(error @ ErasureError::MirrorsPending { .. }) => {
+        Err(error @ ErasureError::Pending(PendingError::Mirrors { .. })) => {
             assert!(error.to_string().contains(mirror), "{error}");
-            let ErasureError::MirrorsPending { mirrors, erased } = error else { unreachable!() };
+            let ErasureError::Pending(PendingError::Mirrors { mirrors, erased }) = error else {
+                unreachable!()
+            };
             assert_eq!(mirrors.len(), 1);
             erased.len()
         }

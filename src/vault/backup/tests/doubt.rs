@@ -12,7 +12,8 @@ use crate::{
         verify::{Defect, VerifyOptions, VerifyProgress},
     },
     erasure::{
-        ErasureError, InDoubt, KeyChange, announced, believe, change_key, export, pass_over, replay,
+        ErasureError, InDoubt, KeyChange, OperatorError, UnclearError, announced, believe,
+        change_key, export, pass_over, replay,
     },
     event::{ANNOUNCEMENTS, Announcement, ErasureId, StreamName},
     layer::Oubliette,
@@ -96,7 +97,7 @@ impl Doubtful {
 
     async fn told(&self, vault: &Vault) -> Vec<InDoubt> {
         match bank(&self.store, vault.clone()).await {
-            Err(ErasureError::UnknownSigner(doubts)) => doubts,
+            Err(ErasureError::Unclear(UnclearError::UnknownSigner(doubts))) => doubts,
             other => panic!("{other:?}"),
         }
     }
@@ -140,7 +141,7 @@ async fn a_word_for_one_announcement_is_none_for_another_of_the_same_erasure() {
     let named: Vec<_> = told.iter().map(|doubt| (doubt.erasure, doubt.event)).collect();
     assert_eq!(named, [(Some(erasure), genuine), (Some(erasure), forged)]);
     assert_ne!(told[0].signer, told[1].signer);
-    let text = ErasureError::UnknownSigner(told.clone()).to_string();
+    let text = ErasureError::Unclear(UnclearError::UnknownSigner(told.clone())).to_string();
     for InDoubt { event, signer, .. } in &told {
         assert!(text.contains(&event.to_string()) && text.contains(&signer.to_string()), "{text}");
     }
@@ -148,13 +149,13 @@ async fn a_word_for_one_announcement_is_none_for_another_of_the_same_erasure() {
         [believe(&vault, &said, erasure.0).await, pass_over(&vault, &said, erasure.0).await];
     for refused in by_erasure {
         match refused {
-            Err(ErasureError::SeveralStatements(several)) => assert_eq!(several, told),
+            Err(OperatorError::SeveralStatements(several)) => assert_eq!(several, told),
             other => panic!("{other:?}"),
         }
     }
     let stray = ErasureId::now().0;
     let refused = believe(&vault, &said, stray).await;
-    assert!(matches!(refused, Err(ErasureError::NotInDoubt(id)) if id == stray));
+    assert!(matches!(refused, Err(OperatorError::NotInDoubt(id)) if id == stray));
 
     believe(&vault, &said, genuine.0).await.unwrap();
     assert_eq!(world.told(&vault).await, told[1..]);
@@ -182,7 +183,9 @@ async fn a_word_is_for_what_is_said_and_not_for_an_id() {
     let store = MemoryStore::new();
     store.restore(events).await.unwrap();
     match bank(&store, vault.clone()).await {
-        Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, forged.id()),
+        Err(ErasureError::Unclear(UnclearError::UnknownSigner(doubts))) => {
+            assert_eq!(doubts[0].event, forged.id());
+        }
         other => panic!("{other:?}"),
     }
     assert!(vault.keys_of(&subject("user-2")).unwrap().len() == 1);
@@ -205,7 +208,9 @@ async fn a_word_is_for_all_that_is_said_under_an_id() {
         for said in &others {
             assert_eq!((said.id(), said.erasure()), (id, Some(world.erasure)));
             match replay(&vault, [said.clone()]).await {
-                Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, id),
+                Err(ErasureError::Unclear(UnclearError::UnknownSigner(doubts))) => {
+                    assert_eq!(doubts[0].event, id);
+                }
                 other => panic!("{passes_over} {said:?}: {other:?}"),
             }
         }
@@ -295,7 +300,7 @@ async fn nobody_is_asked_about_what_the_signer_that_it_names_did_not_sign() {
                 pass_over(&vault, std::slice::from_ref(said), said.id().0).await,
             ] {
                 assert!(
-                    matches!(refused, Err(ErasureError::NotInDoubt(_))),
+                    matches!(refused, Err(OperatorError::NotInDoubt(_))),
                     "{whom} {n} {refused:?}"
                 );
             }
@@ -342,11 +347,13 @@ async fn what_a_stranger_says_and_this_version_does_not_understand_closes_the_va
         let closed = bank(&store, vault.clone()).await.map(drop).unwrap_err();
         let text = closed.to_string();
         assert!(text.contains(what) && text.contains(&said.id().to_string()), "{text}");
-        assert!(matches!(closed, ErasureError::UnknownSigner(_)), "{text}");
+        assert!(matches!(closed, ErasureError::Unclear(UnclearError::UnknownSigner(_))), "{text}");
         // Nobody can apply it with this version.
         let id = said.id().0;
         let refused = believe(&vault, std::slice::from_ref(&said), id).await;
-        assert!(matches!(refused, Err(ErasureError::NotCarriedOut { .. })), "{refused:?}");
+        let said_so =
+            matches!(refused, Err(OperatorError::Unclear(UnclearError::NotCarriedOut { .. })));
+        assert!(said_so, "{refused:?}");
         pass_over(&vault, std::slice::from_ref(&said), id).await.unwrap();
         assert_eq!(bank(&store, vault).await.unwrap().witnessed().unverifiable, [said.id()]);
         // Whoever has no backup closes nothing, whatever they sign.

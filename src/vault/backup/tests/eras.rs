@@ -3,7 +3,9 @@
 use super::*;
 use crate::{
     audit::verify::{Defect, VerifyOptions},
-    erasure::{ErasureError, accept_gaps, announced, believe, export, pass_over, replay},
+    erasure::{
+        ErasureError, UnclearError, accept_gaps, announced, believe, export, pass_over, replay,
+    },
     event::{ErasureId, EventType, Json, KeyId, NewEvent, Withheld, WithheldReason},
     layer::Oubliette,
     policy::Policy,
@@ -51,7 +53,7 @@ pub(super) async fn is_read(bank: &Oubliette<MemoryStore>, who: &str) -> bool {
 
 fn is_a_strangers<T: std::fmt::Debug>(opened: Result<T, ErasureError>, erasure: ErasureId) {
     match opened {
-        Err(ErasureError::UnknownSigner(doubts)) => {
+        Err(ErasureError::Unclear(UnclearError::UnknownSigner(doubts))) => {
             let erasures = doubts.iter().map(|doubt| doubt.erasure);
             assert_eq!(erasures.collect::<Vec<_>>(), [Some(erasure)]);
         }
@@ -70,7 +72,9 @@ async fn dealt_with(store: &MemoryStore, vault: Vault, erasure: ErasureId) {
     silent.restore(events).await.unwrap();
     for store in [&silent, store] {
         // What it saw while it was closed is missed.
-        if let Err(ErasureError::WitnessGap(_)) = bank(store, vault.clone()).await {
+        if let Err(ErasureError::Unclear(UnclearError::WitnessGap(_))) =
+            bank(store, vault.clone()).await
+        {
             accept_gaps(&vault, "ticket 1").await.unwrap();
         }
         let bank = bank(store, vault.clone()).await.unwrap();
@@ -209,7 +213,7 @@ async fn a_vault_put_back_further_than_its_announcements_reach_serves_nothing() 
     // Each time, not only the first.
     for _ in 0..2 {
         match bank(&store, place.restored()).await {
-            Err(ErasureError::TooOld(doubts)) => {
+            Err(ErasureError::Unclear(UnclearError::TooOld(doubts))) => {
                 assert_eq!((doubts.len(), doubts[0].erasure), (1, Some(erased.erasure)));
             }
             other => panic!("{other:?}"),

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     erasure::{
-        Compromised, ErasureError, KeyChange, accept_gaps, announced, change_key, gaps, pass_over,
+        Compromised, ErasureError, KeyChange, UnclearError, accept_gaps, announced, change_key,
+        gaps, pass_over,
     },
     event::{Announcement, ErasureId, EventId},
     store::{EventStore, MemoryStore, ReadAllOptions},
@@ -82,7 +83,9 @@ fn unknown(finder: &Vault) -> Decision {
 async fn is_closed_over(store: &MemoryStore, vault: &Vault, missing: EventId) {
     for _ in 0..2 {
         match bank(store, vault.clone()).await {
-            Err(ErasureError::WitnessGap(events)) => assert_eq!(events, [missing]),
+            Err(ErasureError::Unclear(UnclearError::WitnessGap(events))) => {
+                assert_eq!(events, [missing]);
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -137,7 +140,9 @@ async fn a_strangers_word_that_is_passed_over_hides_no_missing_announcement() {
     let mask = said_instead(&world.said[1], &finder, &unknown(&finder), &[]);
     let store = world.with(Some(&mask)).await;
     match bank(&store, again.clone()).await {
-        Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, mask.id()),
+        Err(ErasureError::Unclear(UnclearError::UnknownSigner(doubts))) => {
+            assert_eq!(doubts[0].event, mask.id());
+        }
         other => panic!("{other:?}"),
     }
     // It is noted, although something else is told first.
@@ -158,7 +163,9 @@ async fn a_change_of_key_opens_nothing_where_the_last_announcement_is_in_doubt()
     let mask = said_instead(&world.said[2], &finder, &unknown(&finder), &[]);
     let store = world.with(Some(&mask)).await;
     let is_closed = async || match bank(&store, own.clone()).await {
-        Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, mask.id()),
+        Err(ErasureError::Unclear(UnclearError::UnknownSigner(doubts))) => {
+            assert_eq!(doubts[0].event, mask.id());
+        }
         other => panic!("{other:?}"),
     };
     is_closed().await;

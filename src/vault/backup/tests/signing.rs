@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    erasure::{KeyChange, change_key},
+    erasure::{ErasureError, KeyChange, UnclearError, change_key},
     vault::{
         KeyOrigin, Successor, Vouched,
         records::{memos, places},
@@ -134,7 +134,7 @@ async fn what_a_restored_vault_says_counts_once_it_says_it_under_the_successor()
     std::fs::rename(place.path("restored.root"), place.path("moved.root")).unwrap();
     place.restore("copy.age").unwrap();
     let closed = over(place.restored()).await.unwrap_err();
-    assert!(matches!(closed, crate::erasure::ErasureError::UnknownSigner(_)), "{closed}");
+    assert!(matches!(closed, ErasureError::Unclear(UnclearError::UnknownSigner(_))), "{closed}");
 
     let moved = Vault::open_as(&image.1, &place.path("moved.root"), crate::vault::OpenAs::TheOne);
     let bank = over(moved.unwrap()).await.unwrap();
@@ -156,7 +156,7 @@ async fn what_a_restored_vault_says_counts_once_it_says_it_under_the_successor()
 /// whose place the successor takes.
 #[tokio::test]
 async fn the_successor_distrusts_what_a_restored_vault_signed_with_too() {
-    use crate::erasure::{Compromised, ErasureError, KeyChangeError};
+    use crate::erasure::{Compromised, KeyChangeError};
     let place = Place::new();
     let vault = place.vault();
     let successor = Arc::new(Successor::generate(vault.id()).unwrap());
@@ -170,7 +170,7 @@ async fn the_successor_distrusts_what_a_restored_vault_signed_with_too() {
     let distrust = KeyChange::Distrust(Compromised { since, keys: vec![first] });
     let told = change_key(&restored, &distrust).await.unwrap_err();
     let waits = |told: &_| {
-        matches!(told, ErasureError::KeyChange(KeyChangeError::SuccessorWaits { key, successor: by })
+        matches!(told, KeyChangeError::SuccessorWaits { key, successor: by }
             if (*key, *by) == (first, successor.id()))
     };
     assert!(waits(&told), "{told}");
@@ -259,7 +259,9 @@ async fn whoever_finds_a_backup_has_nobody_forgotten() {
     drop(bank);
     // It opens, and might be an earlier vault's own word: nobody but the operator can tell.
     let closed = Oubliette::open(store.clone(), vault.clone(), nothing_public()).await.unwrap_err();
-    let crate::erasure::ErasureError::UnknownSigner(erasures) = closed else { panic!("{closed}") };
+    let ErasureError::Unclear(UnclearError::UnknownSigner(erasures)) = closed else {
+        panic!("{closed}")
+    };
     assert_eq!((erasures.len(), erasures[0].event), (1, announced.id));
     let said = crate::erasure::announced(&store).await.unwrap();
     crate::erasure::pass_over(&vault, &said, erasures[0].event.0).await.unwrap();
@@ -273,7 +275,7 @@ async fn whoever_finds_a_backup_has_nobody_forgotten() {
     let exported: Vec<_> = exported.map(Result::unwrap).collect();
     let replayed = bank.replay(exported).await;
     assert!(
-        matches!(replayed, Err(crate::erasure::ErasureError::UnknownSigner(_))),
+        matches!(replayed, Err(ErasureError::Unclear(UnclearError::UnknownSigner(_)))),
         "{replayed:?}"
     );
     assert!(bank.events(&name, ReadOptions::default()).await.unwrap()[0].data.is_some());

@@ -124,18 +124,25 @@ impl Committer {
     }
 }
 
+/// How many seals a new key has to spare: it is written once for a person's first events. A key that another process
+/// made has none, so that many processes of one event each do not add them up.
+const FIRST_BLOCK: u64 = 3;
+
 impl Planned {
     /// Takes from what is reserved, and reserves more where that does not suffice: as many again as this process
     /// has reserved by then, within bounds.
     ///
-    /// So a busy key is written seldom. And however a process ends, and whatever gives way in memory, no key
-    /// counts for more than twice what it sealed: what is reserved is `asked for + spare`, and a block, which is
-    /// all that there is to spare, is no larger than what was asked for before it.
+    /// So a busy key is written seldom, and a new one not again at each of a person's first events. And however a
+    /// process ends, and whatever gives way in memory, no key counts for more than twice what it sealed, or for
+    /// [`FIRST_BLOCK`] more: what is reserved is `asked for + spare`, and a block, which is all that there is to
+    /// spare, is no larger than what was asked for before it, but for a new key's first.
     fn reserve(&mut self, seals: u64, largest: u64, limit: u64) {
         if self.spare < seals {
             let missing = seals - self.spare;
             let room = limit.saturating_sub(self.entry.reserved + missing);
-            let block = (self.entry.reserved - self.before).min(largest).min(room);
+            let as_many = self.entry.reserved - self.before;
+            let first = if self.before == 0 { FIRST_BLOCK } else { 0 };
+            let block = as_many.max(first).min(largest).min(room);
             self.entry.reserved += missing + block;
             self.spare = seals + block;
         }
