@@ -81,6 +81,14 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // What is left on it gets its HUP.
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
+
 fn world() -> World {
     let world = World::new();
     let mut append = world.command(&["--kek", "passphrase", "append", "user-1", "T"]);
@@ -129,7 +137,7 @@ fn a_signal_behind_the_prompt_of_a_passphrase_does_what_it_does_without_one() {
     following.until("Passphrase of the root slot: ").types("cuckoo\n").until("caught up;");
     // While that holds the vault, this one waits for it.
     std::fs::rename(world.path("pid"), world.path("following")).unwrap();
-    let mut waiting = Terminal::run(&world, "--wait 1h append user-1 T").unwrap();
+    let mut waiting = Terminal::run(&world, "--wait 20s append user-1 T").unwrap();
     waiting.until("Passphrase of the root slot: ").types("cuckoo\n");
     std::thread::sleep(HIDDEN_AFTER);
     waiting.signals(&world, Signal::TERM);

@@ -151,7 +151,7 @@ fn a_subscription_whose_reader_has_gone_ends_and_gives_the_vault_back() {
     let mut read = BufReader::new(holder.stdout.take().unwrap()).lines();
     assert!(read.any(|line| line.unwrap().contains("caught_up")));
     // Nor does anybody wait for the vault, for a reader who has gone.
-    let waiting = unread(&world, &["--wait", "1h", "read", "user-1"]);
+    let waiting = unread(&world, &["--wait", "20s", "read", "user-1"]);
     assert_eq!(waiting.code, 0, "{}", waiting.stderr);
     drop(read);
     let appended = world.run(&["--wait", "20s", "append", "user-1", "T"]);
