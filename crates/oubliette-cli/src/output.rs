@@ -164,13 +164,13 @@ pub(super) async fn nobody_reads() {
     // On a thread that ends with the process: where stdout is a file, it waits for ever.
     let watching = std::thread::Builder::new().name("reader-of-stdout".to_owned()).spawn(watch);
     if watching.is_err() || told.await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
 #[cfg(not(unix))]
 pub(super) async fn nobody_reads() {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// One line on stderr. That nobody reads it is no reason to fail.
