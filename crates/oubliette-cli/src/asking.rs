@@ -1,13 +1,13 @@
 //! What is asked of people, and what of them cannot be asked.
 
 use std::{
-    io::{IsTerminal, stderr, stdin},
+    io::{ErrorKind, IsTerminal, stderr, stdin},
     path::Path,
 };
 
 use oubliette::vault::Passphrase;
 
-use super::exit::CliError;
+use super::{environment, exit::CliError};
 
 /// An error where `-` is given for a file: elsewhere it is for stdin, and here it would name a file.
 pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
@@ -22,13 +22,10 @@ pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
 /// without echo; a new one twice.
 pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliError> {
     let empty = || CliError::usage("the passphrase is empty");
-    if let Ok(text) = std::env::var(variable) {
+    if let Some(text) = environment::secret(variable)? {
         return Passphrase::new(text).ok_or_else(empty);
     }
     refuse_unasked(variable)?;
-    let ask = |prompt: &str| -> Result<_, CliError> {
-        Ok(Passphrase::new(rpassword::prompt_password(prompt)?))
-    };
     let first = ask(if new {
         "New passphrase of the root slot: "
     } else {
@@ -40,9 +37,22 @@ pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliErr
     first.ok_or_else(empty)
 }
 
+/// Asks on the terminal, which shows nothing of what is typed.
+fn ask(prompt: &str) -> Result<Option<Passphrase>, CliError> {
+    // Where it cannot be kept, nobody can be asked, which is told below.
+    #[cfg(unix)]
+    let _kept = super::terminal::keep();
+    let answer = rpassword::prompt_password(prompt);
+    #[cfg(unix)]
+    if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {
+        super::terminal::interrupted();
+    }
+    Ok(Passphrase::new(answer?))
+}
+
 /// An error where a passphrase is in no variable, and nobody can be asked for it.
 pub(super) fn refuse_unasked(variable: &str) -> Result<(), CliError> {
-    if std::env::var_os(variable).is_some() || (stdin().is_terminal() && stderr().is_terminal()) {
+    if environment::is_set(variable) || (stdin().is_terminal() && stderr().is_terminal()) {
         return Ok(());
     }
     Err(CliError::usage("the root slot needs a passphrase, and nobody can be asked for it")

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Args;
+use clap::{Args, Parser};
 use oubliette::audit::{
     Severity,
     drill::{self, CopyReader, DrillOptions, DrillProgress, DrillReport, Leak, SHORTEST_GIVEN},
@@ -81,7 +81,7 @@ pub(super) struct DrillArgs {
 }
 
 /// How the process that opens a copy is started.
-#[derive(Debug, Args)]
+#[derive(Debug, Parser)]
 pub(super) struct ReaderArgs {
     folder: PathBuf,
     #[arg(long)]

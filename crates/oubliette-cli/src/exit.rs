@@ -6,6 +6,7 @@ use oubliette::words::causes;
 use serde_json::json;
 
 use super::{
+    hints,
     known::{Known, Told},
     output,
 };
@@ -36,7 +37,7 @@ impl From<Exit> for ExitCode {
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum CliError {
-    /// Nobody reads our output any more: `oubliette read-all | head`. Not worth a word.
+    /// Nobody reads what is printed, and all else went well: `oubliette read-all | head`. Not worth a word.
     Pipe,
     /// All has been said already; only the exit code is left.
     Told(Exit),
@@ -82,7 +83,7 @@ impl CliError {
             Self::Error { exit, kind, error, hint } => (*exit, kind, error, hint),
         };
         let mut causes = causes(error.as_ref());
-        let message = causes.remove(0);
+        let message = hints::in_commands(&causes.remove(0));
         if json {
             let mut object = json!({"error": message, "kind": kind, "exit": exit as u8});
             if !causes.is_empty() {
@@ -107,7 +108,7 @@ impl CliError {
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::Pipe } else { Self::failed(error) }
+        if output::is_unread(&error) { Self::Pipe } else { Self::failed(error) }
     }
 }
 

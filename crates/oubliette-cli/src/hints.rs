@@ -158,7 +158,7 @@ const HINTS: &[(&str, &str)] = &[
     ("task.panicked", "`oubliette verify` tells whether all is whole"),
 ];
 
-/// The libraries' calls that their remedies name, and what does the same here.
+/// The libraries' calls that remedies and errors name, and what does the same here.
 const CALLS: &[(&str, &str)] = &[
     ("Codec::acknowledge", "`oubliette settle EVENT --acknowledge`"),
     ("Codec::settle", "`oubliette settle EVENT --stored`, or `--rejected`"),
@@ -171,13 +171,14 @@ const CALLS: &[(&str, &str)] = &[
     ("Vault::retire_mirror", "`oubliette root mirror retire FILE --lost`"),
     ("Vault::signing_keys", "`oubliette keys`"),
     ("VerifyOptions::repair", "`oubliette verify --repair`"),
+    ("erasure::accept_gaps", "`--past-gap WHO`"),
     ("erasure::believe", "`--believe-erasure ID`"),
     ("erasure::export", "`oubliette erasures export`"),
     ("erasure::pass_over", "`--past-erasure ID`"),
     ("erasure::replay", "`oubliette erasures replay FILE`"),
 ];
 
-/// A remedy of a finding, with this program's commands in the places of the libraries' calls.
+/// A remedy of a finding or the text of an error, with this program's commands in the places of the libraries' calls.
 pub(crate) fn in_commands(remedy: &str) -> String {
     let mut said = String::with_capacity(remedy.len());
     for (at, piece) in remedy.split('`').enumerate() {

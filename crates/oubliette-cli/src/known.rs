@@ -126,7 +126,8 @@ impl Known for StoreError {
             _ => Exit::Failed,
         };
         let mut told = told("store", self, exit);
-        if self.is_temporary() {
+        // Some say so themselves.
+        if self.is_temporary() && !chain(self).contains("try again") {
             told.hint = Some("try again");
         }
         told
@@ -318,5 +319,17 @@ impl Known for FolderError {
             Self::Contradiction { .. } => told("folder", self, Exit::Usage),
             _ => told("folder", self, Exit::Failed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_to_try_again_has_no_hint_that_says_so_too() {
+        let hint = |why: &str| StoreError::backend(true, why).told().hint;
+        assert_eq!(hint("the database is busy: try again"), None);
+        assert_eq!(hint("the connection was lost"), Some("try again"));
     }
 }

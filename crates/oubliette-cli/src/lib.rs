@@ -15,6 +15,7 @@ mod demo;
 #[cfg(test)]
 mod documents;
 mod drill;
+mod environment;
 mod erasures;
 mod exit;
 mod findings;
@@ -43,6 +44,8 @@ mod rows;
 mod shell;
 mod signals;
 mod tables;
+#[cfg(unix)]
+mod terminal;
 mod vault;
 #[cfg(test)]
 #[path = "../../../tests/common/vectors.rs"]
@@ -58,7 +61,7 @@ use oubliette::audit::drill::READER;
 use allowed::Touches;
 use exit::{CliError, Exit};
 use open::Globals;
-use output::Out;
+use output::{Out, Unread};
 
 const FIRST_WALK: &str = "\
 A first walk:
@@ -81,7 +84,8 @@ Exit codes:
 With --json, stdout holds one JSON value a line and nothing else; errors, notes
 and logs are JSON on stderr. OUBLIETTE_LOG=info shows what the library does (on
 stderr), OUBLIETTE_LOG=debug more of it. OUBLIETTE_DIR, OUBLIETTE_ROOT,
-OUBLIETTE_KEK and OUBLIETTE_EXPECT_EPOCH stand for the options of these names.
+OUBLIETTE_KEK and OUBLIETTE_EXPECT_EPOCH stand for the options of these names,
+which override them; an empty one counts as not set.
 NO_COLOR=1 switches colours off.
 
 `oubliette help COMMAND` explains a command, with examples; `-h` is short.";
@@ -125,9 +129,6 @@ enum Command {
     Restore(backup::RestoreArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
-    /// What `drill` starts to open a copy of the vault in a process without rights
-    #[command(name = READER, hide = true)]
-    DrillReader(drill::ReaderArgs),
     Policy(policy::PolicyArgs),
     Owners(owners::OwnersArgs),
     Root(root::RootArgs),
@@ -139,9 +140,7 @@ enum Command {
 impl Command {
     fn touches(&self) -> Touches {
         match self {
-            Self::Demo | Self::DrillReader(_) | Self::Completions(_) | Self::Man(_) => {
-                Touches::Nothing
-            }
+            Self::Demo | Self::Completions(_) | Self::Man(_) => Touches::Nothing,
             Self::Read(_) | Self::ReadAll(_) | Self::Subscribe(_) => Touches::Events,
             Self::Plan(_) | Self::Claims(_) | Self::Inventory(_) | Self::Drill(_) => Touches::Vault,
             Self::Import(_)
@@ -162,6 +161,17 @@ impl Command {
         }
     }
 
+    /// What it does where nobody reads what it prints. A short list may as well be printed to its end.
+    fn unread(&self) -> Unread {
+        match self {
+            Self::Read(_) | Self::ReadAll(_) | Self::Subscribe(_) | Self::Inventory(_) => {
+                Unread::Ends
+            }
+            Self::Erasures(args) if args.touches() != Touches::Changes => Unread::Ends,
+            _ => Unread::GoesOn,
+        }
+    }
+
     /// Whether `--policy` says anything to it. A restored vault has its own, and the commands of `policy` are
     /// given a file.
     fn takes_policy(&self) -> bool {
@@ -176,20 +186,29 @@ pub fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
     private::keep_files_private();
+    // What `drill` starts to open a copy of the vault in a process without rights. It is no command: nobody else is
+    // to be offered it.
+    if env::args_os().nth(1).is_some_and(|word| word == READER) {
+        return match drill::ReaderArgs::try_parse_from(env::args_os().skip(1)) {
+            Ok(args) => drill::reader(&args).into(),
+            Err(error) => misused::tell(&error).into(),
+        };
+    }
     let mut args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return misused::tell(&error).into(),
     };
-    if let Command::DrillReader(args) = &args.command {
-        return drill::reader(args).into();
-    }
     logging::begin(args.globals.json);
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
     }
     let (touches, takes_policy) = (args.command.touches(), args.command.takes_policy());
     let said = args.globals.add_said(env::args_os());
-    if let Err(error) = said.and_then(|said| args.globals.check(touches, takes_policy, &said)) {
+    let checked = said.and_then(|said| {
+        args.globals.take_environment(&said)?;
+        args.globals.check(touches, takes_policy, &said)
+    });
+    if let Err(error) = checked {
         return error.tell(args.globals.json).into();
     }
     let (json, copies) = (args.globals.json, args.globals.read_only);
@@ -228,7 +247,7 @@ async fn run_until_ended(args: Args) -> Result<(), CliError> {
 
 async fn run(args: Args) -> Result<(), CliError> {
     let Args { globals, command } = args;
-    let (json, mut out) = (globals.json, Out::new());
+    let (json, mut out) = (globals.json, Out::new(command.unread()));
     let ended = match command {
         Command::Demo => return demo::run(globals.json).await,
         Command::Import(args) => import::run(&globals, args, &mut out).await,
@@ -251,16 +270,14 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
-        // It has ended by now.
-        Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, args, &mut out).await,
         Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
         Command::Completions(args) => shell::completions(&args, &mut out),
         Command::Man(args) => shell::man(&args, globals.json, &mut out),
     };
     // What was said before an error is said, too; and where it cannot be, that is.
-    match (ended, out.flush().map_err(CliError::from)) {
-        (Ok(()), flushed) => flushed,
+    match (ended, out.close().map_err(CliError::from)) {
+        (Ok(()), closed) => closed,
         (Err(CliError::Told(exit)), Err(error)) => {
             error.tell(json);
             Err(CliError::Told(exit))

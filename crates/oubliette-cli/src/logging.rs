@@ -1,10 +1,11 @@
 //! What the library logs, and what somebody set for it.
 
-use std::env;
-
 use tracing_subscriber::EnvFilter;
 
-use super::output::{self, note, printable};
+use super::{
+    environment,
+    output::{self, note, printable},
+};
 
 const VARIABLE: &str = "OUBLIETTE_LOG";
 /// What the witness says, and which event does not open, is told with the command's own words.
@@ -13,8 +14,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// From here on what the library logs goes to stderr: lines for people, objects for programs.
 pub(super) fn begin(json: bool) {
-    let filter = match env::var(VARIABLE) {
-        Ok(said) => of(&said).unwrap_or_else(|word| {
+    let filter = match environment::text(VARIABLE) {
+        Some(said) => of(&said).unwrap_or_else(|word| {
             let word = printable(&word);
             note(
                 json,
@@ -26,7 +27,7 @@ pub(super) fn begin(json: bool) {
             );
             EnvFilter::new(QUIET)
         }),
-        Err(_) => EnvFilter::new(QUIET),
+        None => EnvFilter::new(QUIET),
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,6 +1,10 @@
 //! A command line that is not understood.
 
-use std::{env, ffi::OsString};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
+};
 
 use clap::{Command, CommandFactory, error::ErrorKind};
 
@@ -14,6 +18,14 @@ use super::{
 pub(super) fn tell(error: &clap::Error) -> Exit {
     // Whether programs read it cannot be known otherwise: nothing was parsed.
     let json = env::args_os().any(|argument| argument == "--json");
+    if !error.use_stderr() {
+        return match error.print().and_then(|()| io::stdout().flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                CliError::failed(format!("the answer could not be printed: {error}")).tell(json)
+            }
+            _ => Exit::Done,
+        };
+    }
     match error.kind() {
         // Clap names hidden commands as well.
         ErrorKind::MissingSubcommand => return incomplete(env::args_os()).tell(json),
@@ -23,7 +35,7 @@ pub(super) fn tell(error: &clap::Error) -> Exit {
         }
         _ => {}
     }
-    if error.use_stderr() && json {
+    if json {
         let text = error.to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         // Then come tips and usage, for people.

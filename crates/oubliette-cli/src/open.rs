@@ -33,7 +33,7 @@ use super::{
 #[command(next_help_heading = "Global options")]
 pub(super) struct Globals {
     /// The data folder: events, vault and policy
-    #[arg(long, global = true, value_name = "FOLDER", env = "OUBLIETTE_DIR", hide_env = true)]
+    #[arg(long, global = true, value_name = "FOLDER")]
     #[arg(default_value = "./oubliette-data")]
     pub(super) dir: PathBuf,
     /// One JSON value a line on stdout, nothing else there
@@ -68,7 +68,7 @@ pub(super) struct Globals {
     /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI
     ///
     /// Keep it apart from the data folder, and make no copy of it. Its folder must be there.
-    #[arg(long, global = true, value_name = "PLACE", env = "OUBLIETTE_ROOT", hide_env = true)]
+    #[arg(long, global = true, value_name = "PLACE")]
     #[arg(hide_short_help = true)]
     pub(super) root: Option<PathBuf>,
     /// A mirror: a second slot, on another device; may be repeated
@@ -80,13 +80,13 @@ pub(super) struct Globals {
     ///
     /// One of none, passphrase, file:PATH, env:VAR and command:CMD. It is noted for you, outside of the folder;
     /// `oubliette root kek` changes it.
-    #[arg(long, global = true, value_name = "KEK", env = "OUBLIETTE_KEK", hide_env = true)]
+    #[arg(long, global = true, value_name = "KEK")]
     #[arg(value_parser = KekParser, hide_short_help = true)]
     pub(super) kek: Option<Kek>,
     /// Refuse a vault that was rolled back to before this epoch
     ///
     /// `forget` and `erasures` print the epoch: note it elsewhere.
-    #[arg(long, global = true, value_name = "N", env = "OUBLIETTE_EXPECT_EPOCH", hide_env = true)]
+    #[arg(long, global = true, value_name = "N")]
     #[arg(hide_short_help = true)]
     pub(super) expect_epoch: Option<u64>,
     /// Open the vault whatever the counter of its root slot says
@@ -220,7 +220,14 @@ impl Globals {
             parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
             return Ok(parts.oubliette);
         }
-        self.open_existing().await
+        if self.wait.is_none() {
+            return self.open_existing().await;
+        }
+        tokio::select! {
+            biased;
+            opened = self.open_existing() => opened,
+            () = output::nobody_reads() => Err(CliError::Pipe),
+        }
     }
 
     /// Opens the folder and changes the signing keys, before anything is done that an earlier key says.

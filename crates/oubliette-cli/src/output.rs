@@ -11,17 +11,57 @@ use serde::Serialize;
 
 use super::tables;
 
+/// What a command does once what it prints reaches nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It ends: all that it is there for is to be read.
+    Ends,
+    /// It goes on to its end, and its exit code is that of its work: what it changes, or finds out, counts whether
+    /// it is read or not.
+    GoesOn,
+}
+
+/// That nobody reads what is printed any more: `oubliette read-all | head`. The only broken pipe that is ours.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads what is printed")]
+struct NobodyReads;
+
+/// Whether this is no failure, but a reader of stdout who has had enough.
+pub(super) fn is_unread(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<NobodyReads>())
+}
+
+fn unread(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, NobodyReads),
+        _ => error,
+    }
+}
+
 /// Stdout, buffered. Nothing but results goes there.
 #[derive(Debug)]
 pub(super) struct Out {
     stdout: BufWriter<Stdout>,
+    unread: Unread,
+    /// Why nothing is printed any more, where the command goes on.
+    failed: Option<io::Error>,
     /// What the command has done by now.
     done: Option<String>,
 }
 
 impl Out {
-    pub(super) fn new() -> Self {
-        Self { stdout: BufWriter::with_capacity(64 * 1024, stdout()), done: None }
+    pub(super) fn new(unread: Unread) -> Self {
+        Self::buffered(64 * 1024, unread)
+    }
+
+    /// Of which each line is seen as it is printed.
+    pub(super) fn at_once(unread: Unread) -> Self {
+        Self::buffered(0, unread)
+    }
+
+    fn buffered(bytes: usize, unread: Unread) -> Self {
+        let stdout = BufWriter::with_capacity(bytes, stdout());
+        Self { stdout, unread, failed: None, done: None }
     }
 
     /// From here on a failure to print says what was done: whoever takes it for the failure of the
@@ -30,14 +70,39 @@ impl Out {
         self.done = Some(done.into());
     }
 
-    fn told<T>(&self, printed: io::Result<T>) -> io::Result<T> {
-        printed.map_err(|error| match &self.done {
-            Some(done) => io::Error::new(
-                error.kind(),
-                format!("{done}; the answer could not be printed: {error}"),
-            ),
-            None => error,
-        })
+    /// Prints, unless that failed before: printing decides over a command only where it is all there is to do.
+    fn print<T>(
+        &mut self,
+        print: impl FnOnce(&mut BufWriter<Stdout>) -> io::Result<T>,
+        unprinted: T,
+    ) -> io::Result<T> {
+        if self.failed.is_some() {
+            return Ok(unprinted);
+        }
+        match print(&mut self.stdout) {
+            Ok(printed) => Ok(printed),
+            // It is tried again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) if self.unread == Unread::Ends => Err(unread(error)),
+            Err(error) => {
+                self.failed = Some(error);
+                Ok(unprinted)
+            }
+        }
+    }
+
+    /// Hands on the rest, and says at last what of it all could not be printed.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        self.flush()?;
+        match self.failed.take().map(unread) {
+            None => Ok(()),
+            Some(error) if is_unread(&error) => Err(error),
+            Some(error) => {
+                let done = self.done.take().map_or_else(String::new, |done| format!("{done}; "));
+                let text = format!("{done}the answer could not be printed: {error}");
+                Err(io::Error::new(error.kind(), text))
+            }
+        }
     }
 
     /// One line.
@@ -65,7 +130,7 @@ impl Out {
         Ok(is_cut)
     }
 
-    /// Hands on what is buffered: before waiting, and at the end.
+    /// Hands on what is buffered: before waiting.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         Write::flush(self)
     }
@@ -73,14 +138,42 @@ impl Out {
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.stdout.write(bytes);
-        self.told(written)
+        self.print(|stdout| stdout.write(bytes), bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.stdout.flush();
-        self.told(flushed)
+        self.print(Write::flush, ())
     }
+}
+
+/// Waits until nobody reads stdout any more, because the other end of its pipe is closed: who waits for something to
+/// print would not learn of it. A file has no other end.
+#[cfg(unix)]
+pub(super) async fn nobody_reads() {
+    use rustix::{
+        event::{PollFd, PollFlags, poll},
+        io::Errno,
+    };
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let watch = move || {
+        let stdout = stdout();
+        // Of no event but those that are always told.
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        while let Err(Errno::INTR) = poll(&mut watched, None) {}
+        if watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            let _ = tell.send(());
+        }
+    };
+    // On a thread that ends with the process: where stdout is a file, it waits for ever.
+    let watching = std::thread::Builder::new().name("reader-of-stdout".to_owned()).spawn(watch);
+    if watching.is_err() || told.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) async fn nobody_reads() {
+    std::future::pending::<()>().await;
 }
 
 /// One line on stderr. That nobody reads it is no reason to fail.

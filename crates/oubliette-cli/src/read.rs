@@ -308,12 +308,15 @@ async fn show(
     if !table.is_empty() {
         is_cut |= out.cut_table(table)?;
     }
-    out.flush()?;
+    let flushed = out.flush();
     if is_cut {
         note(false, CUT);
     }
     skipped.tell(globals.json);
-    result.map(|()| shown as u64)
+    // That reading failed is told, whoever reads what came before.
+    result?;
+    flushed?;
+    Ok(shown as u64)
 }
 
 pub(super) async fn subscribe(
@@ -342,6 +345,8 @@ async fn deliver(
 ) -> Result<(), CliError> {
     let mut deliveries = store.subscribe(args.after, filter.clone()).peekable();
     let mut interrupt = std::pin::pin!(signals::asked_to_end());
+    // It would hold the vault for nobody until the next event comes.
+    let mut unread = std::pin::pin!(output::nobody_reads());
     loop {
         // Before waiting, everything is handed on.
         if futures::poll!(std::pin::Pin::new(&mut deliveries).peek()).is_pending() {
@@ -351,6 +356,7 @@ async fn deliver(
             biased;
             signal = &mut interrupt => return Ok(signal.map(drop)?),
             delivery = deliveries.next() => delivery,
+            () = &mut unread => return Ok(()),
         };
         let delivery = match delivery.transpose() {
             Ok(delivery) => delivery,

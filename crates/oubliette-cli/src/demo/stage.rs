@@ -1,15 +1,15 @@
 //! What the audience sees: steps, tables, checks; in words or as NDJSON.
 
-use std::{
-    io::{self, Write},
-    time::Instant,
-};
+use std::{io::Write, time::Instant};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{super::output, Failure};
+use super::{
+    super::output::{self, Out, Unread},
+    Failure,
+};
 
 /// Texts are wrapped at this column, which every terminal has.
 const WIDTH: usize = 78;
@@ -61,7 +61,8 @@ enum Ink {
 impl Stage {
     /// On standard output; coloured where that is a terminal and `NO_COLOR` is not set.
     pub(super) fn on_stdout(json: bool) -> Self {
-        Self::on(Box::new(io::stdout()), json, !json && output::stdout_style().is_on())
+        let out = Out::at_once(Unread::Ends);
+        Self::on(Box::new(out), json, !json && output::stdout_style().is_on())
     }
 
     pub(super) fn on(out: Box<dyn Write + Send>, json: bool, colour: bool) -> Self {

@@ -284,12 +284,17 @@ fn each_call_that_a_remedy_names_is_public_and_has_a_command_here() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let public = fs::read_to_string(root.join("docs/public-items.txt")).unwrap();
     let mut named = BTreeSet::new();
-    shipped(&root.join("src/audit"), &mut |_, text| {
+    let mut look = |_: &Path, text: &str| {
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         let code = code.collect::<Vec<_>>().join("\n");
         let quoted = code.split('`').skip(1).step_by(2).filter(|quoted| quoted.contains("::"));
         named.extend(quoted.map(str::to_owned));
-    });
+    };
+    for folder in ["src/audit", "src/erasure/error"] {
+        shipped(&root.join(folder), &mut look);
+    }
+    let error = fs::read_to_string(root.join("src/vault/error.rs")).unwrap();
+    look(Path::new("error.rs"), &error);
     let known: BTreeSet<String> = CALLS.iter().map(|(call, _)| (*call).to_owned()).collect();
     assert_eq!(named, known);
     for call in named {

@@ -180,7 +180,6 @@ pub(super) async fn run(
         tell_of_path(globals.json, &summary);
     }
     match ended {
-        Err(CliError::Pipe) => Err(CliError::Pipe),
         Err(error) => Err(error.with_hint(
             "what was imported stays; repeat the same import, and what is there is not doubled",
         )),

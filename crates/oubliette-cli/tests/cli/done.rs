@@ -57,6 +57,29 @@ fn what_was_done_is_said_where_the_answer_cannot_be_printed() {
 }
 
 #[test]
+fn an_import_goes_on_where_its_bad_lines_cannot_be_printed() {
+    let world = World::new();
+    let bad = "{\"stream\":\"bad-1\",\"type\":\"T\"}\n".repeat(1500);
+    world.write("rows", bad + r#"{"stream":"good-1","type":"T","data":1}"#);
+    let told = unheard(&world, &["import", "rows", "--json"]);
+    assert_eq!(told.code, 1);
+    let said = "1 imported, 0 already there, 1500 bad; the answer could not be printed: No space left on device";
+    assert!(told.stderr.contains(said), "{}", told.stderr);
+    assert_eq!(world.data("good-1"), [1]);
+}
+
+#[test]
+fn help_that_cannot_be_printed_is_a_failure() {
+    let world = World::new();
+    for args in [&["--help"][..], &["--version"], &["help", "append"], &["append", "-h"]] {
+        let told = unheard(&world, args);
+        assert_eq!(told.code, 1, "{args:?}");
+        let why = "error: the answer could not be printed: No space left on device";
+        assert!(told.stderr.starts_with(why), "{args:?}\n{}", told.stderr);
+    }
+}
+
+#[test]
 fn a_kek_that_cannot_be_noted_is_in_force_and_told_with_how_to_give_it() {
     let world = World::new();
     world.write("one", [1; 32]);

@@ -1,6 +1,8 @@
 //! The command line, run as people run it: the real binary, in temporary folders.
 
 mod adopting;
+#[cfg(target_os = "linux")]
+mod asking;
 mod audit;
 mod backup;
 mod bad_input;
@@ -59,6 +61,8 @@ mod slot_in_use;
 #[cfg(all(unix, feature = "tpm"))]
 mod tpm;
 mod trying;
+#[cfg(unix)]
+mod unread;
 mod unreadable;
 mod vault;
 mod waiting;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use crate::world::{World, files};
+use crate::world::{Ran, World, files};
 
 const ID: &str = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11";
 const OTHER: &str = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d12";
@@ -152,6 +152,48 @@ fn an_option_that_has_no_effect_is_refused() {
     // What the environment says is said of all commands.
     let mut there = world.command(&["policy", "check", "policy.toml"]);
     assert!(there.env("OUBLIETTE_DIR", "elsewhere").output().unwrap().status.success());
+}
+
+#[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let world = world();
+    for variable in ["OUBLIETTE_DIR", "OUBLIETTE_ROOT", "OUBLIETTE_KEK", "OUBLIETTE_EXPECT_EPOCH"] {
+        for args in [&["read", "user-1"][..], &["--dir", "oubliette-data", "read", "user-1"]] {
+            let mut read = world.command(args);
+            let read = read.env(variable, "").env("OUBLIETTE_LOG", "").output().unwrap();
+            assert!(read.status.success(), "{variable}: {}", String::from_utf8_lossy(&read.stderr));
+        }
+    }
+    let mut asked = world.command(&["--dir", "new", "--kek", "passphrase", "append", "s-1", "T"]);
+    let asked: Ran = asked.env("OUBLIETTE_PASSPHRASE", "").output().unwrap().into();
+    assert_eq!(asked.code, 2);
+    assert!(asked.stderr.contains("nobody can be asked"), "{}", asked.stderr);
+}
+
+#[test]
+fn a_variable_that_is_wrong_is_named_and_none_where_an_option_overrides_it() {
+    let world = world();
+    let with = |variable: &str, value: &str, args: &[&str]| -> Ran {
+        world.command(args).env(variable, value).output().unwrap().into()
+    };
+    for (variable, option, good) in
+        [("OUBLIETTE_EXPECT_EPOCH", "--expect-epoch", "0"), ("OUBLIETTE_KEK", "--kek", "none")]
+    {
+        let wrong = with(variable, "Sesame7", &["read", "user-1"]);
+        assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+        assert!(wrong.stderr.starts_with(&format!("error: {variable}: ")), "{}", wrong.stderr);
+        assert!(!wrong.stderr.contains("Sesame7"), "{}", wrong.stderr);
+        for args in [["read", "user-1", option, good], [option, good, "read", "user-1"]] {
+            let read = with(variable, "Sesame7", &args);
+            assert_eq!(read.code, 0, "{args:?}: {}", read.stderr);
+        }
+    }
+    let elsewhere = with("OUBLIETTE_DIR", "elsewhere", &["read", "user-1"]);
+    assert_eq!(elsewhere.code, 1);
+    assert!(elsewhere.stderr.contains("elsewhere"), "{}", elsewhere.stderr);
+    let overridden =
+        with("OUBLIETTE_DIR", "elsewhere", &["read", "user-1", "--dir", "oubliette-data"]);
+    assert_eq!(overridden.code, 0, "{}", overridden.stderr);
 }
 
 #[test]

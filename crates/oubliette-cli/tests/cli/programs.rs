@@ -103,6 +103,7 @@ fn shells_complete_commands_and_their_options() {
         for word in ["inventory", "until-caught-up", "despite-unsealed"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+        assert!(!script.contains("drill-reader"), "{shell} offers what is not for people");
     }
     world.fails(2, &["completions", "ksh"]);
 }
@@ -118,6 +119,7 @@ fn each_command_has_a_manual_page() {
         let page = fs::read_to_string(world.path(&format!("pages/{name}"))).unwrap();
         assert!(page.contains(".TH"), "{name}");
     }
+    assert!(!world.path("pages/oubliette-drill-reader.1").exists());
     world.write("file", "");
     world.fails(1, &["man", "--out", "file"]);
 }

@@ -30,6 +30,7 @@ struct Places {
 fn places() -> Places {
     let temporary = tempfile::tempdir().unwrap();
     let (folder, root) = (temporary.path().join("vault"), temporary.path().join("state/root"));
+    fs::create_dir(temporary.path().join("state")).unwrap();
     Places { _temporary: temporary, folder, root }
 }
 
