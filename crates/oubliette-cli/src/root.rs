@@ -78,8 +78,8 @@ Example:
 Nobody may have the vault open. The folder of the new file must be there. On the
 way both files hold the root, and each is known by name; then the one before is
 overwritten and removed. If that is cut off, repeat it, or finish it with
-`root mirror retire` of the file before. What wraps the root key, its mirrors and
-its counter stay as they are.")]
+`root mirror retire` of the file before. What wraps the root key stays as it is,
+and so do mirrors and counter.")]
     Move {
         /// The file where it is to be
         #[arg(value_name = "FILE")]

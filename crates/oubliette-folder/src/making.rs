@@ -41,9 +41,13 @@ impl DataFolder {
     pub(super) async fn make(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
         // What cannot be noted is refused before anything is made.
         self.refuse_unnotable()?;
-        match &self.root {
-            Some(root) => make_room(root)?,
-            None => drop(usual_root()?),
+        let root = match &self.root {
+            Some(root) => absolute_root(root.clone())?,
+            None => usual_root()?,
+        };
+        self.refuse_within(&self.slot(&root)?)?;
+        if let Some(root) = &self.root {
+            make_room(root)?;
         }
         self.mirrors.iter().try_for_each(|mirror| refuse_missing_folder(mirror))?;
         // Another process may have begun it since.
