@@ -414,7 +414,7 @@ fn the_command_line_keeps_its_slot_in_a_token() {
         // Wrapped, and with a mirror, from which it is made again.
         world.write("kek", [3; 32]);
         world.ok(&["root", "kek", "file:kek"]);
-        std::fs::create_dir(world.path("stick")).unwrap();
+        fs::create_dir(world.path("stick")).unwrap();
         world.ok(&["root", "mirror", "add", "stick/mirror"]);
         let session = token.session();
         let before = sector(&session, "vault-1.0");
