@@ -64,12 +64,13 @@ impl Vault {
         self.change_slot(SlotChange::Kek(secret)).await
     }
 
-    /// Makes a mirror of the root slot; where there is one of this vault's already, takes it on. Whether it is on a
+    /// Makes a mirror of the root slot; where there is one already that holds the present root, takes it on. Whether it is on a
     /// device of its own, [`MirrorState::beside`] tells afterwards.
     ///
     /// # Errors
     /// [`SlotError::NoFolder`]: none is made for a mirror, for it may be the mount point of a medium that is away;
-    /// [`SlotError::Mirror`].
+    /// [`SlotError::Within`] where it would be in the vault's folder; [`SlotError::Mirror`], also where the file holds
+    /// another root of this vault's: it may be the slot of a folder that was copied.
     pub async fn add_mirror(&self, path: &Path) -> Result<(), SlotError> {
         self.change_slot(SlotChange::AddMirror(path.to_owned())).await
     }

@@ -192,7 +192,7 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
             kek = new.clone();
         }
         Some(What::Mirror(MirrorArgs { what: MirrorWhat::Add { path } })) => {
-            vault.add_mirror(path).await?;
+            globals.folder().add_mirror(vault, path).await?;
             let name = std::path::absolute(path)?;
             tell_of_mirrors(globals.json, vault, |mirror| Path::new(mirror) == name)?;
         }
@@ -292,7 +292,10 @@ async fn move_to(globals: &Globals, to: &Path, out: &mut Out) -> Result<(), CliE
         Some(from) => {
             format!("root slot   {to} (moved from {}, which is destroyed)", from.display())
         }
-        None => format!("root slot   {to} (it is there already)"),
+        None => format!(
+            "root slot   {to} (it is there already; if a move to it was cut off, the file before is its mirror, and \
+             `oubliette root mirror retire` destroys it)"
+        ),
     };
     out.did(&did);
     if globals.json {

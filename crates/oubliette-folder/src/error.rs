@@ -145,9 +145,9 @@ pub enum FolderError {
         "no place for the vault's root slot: say where, or set XDG_STATE_HOME or HOME to an absolute path"
     )]
     NoPlaceForRoot,
-    /// The root slot would lie in the folder.
+    /// The root slot would lie in the data folder, or in that of its vault.
     #[error(
-        "the root slot {root} would lie in the data folder {path}: whoever copies the folder would have \
+        "the root slot {root} would lie in the folder {path}: whoever copies the folder would have \
          both, and with an old copy of both, what was forgotten can be read; keep it elsewhere"
     )]
     RootWithin {

@@ -36,7 +36,7 @@ impl DataFolder {
             return Ok(None);
         }
         let moved = Self { root: Some(to.clone()), ..folder.clone() };
-        self.refuse_within(&moved.slot(&to)?)?;
+        folder.refuse_within(&moved.slot(&to)?)?;
         let kek = folder.kek.clone().unwrap_or_default();
         make_room(&to)?;
         // Both are at work, and the one before names the new one.

@@ -107,13 +107,25 @@ impl DataFolder {
 
     /// An error where a copy of this folder would have its root slot, too.
     pub(super) fn refuse_within(&self, slot: &SlotConfig) -> Result<(), FolderError> {
-        match slot.within(&self.path) {
-            Some(root) => {
-                let (root, path) = (root.to_owned(), self.path.clone());
-                Err(FolderError::RootWithin { root, path })
+        for path in [self.path.clone(), self.vault()] {
+            if let Some(root) = slot.within(&path) {
+                return Err(FolderError::RootWithin { root: root.to_owned(), path });
             }
-            None => Ok(()),
         }
+        Ok(())
+    }
+
+    /// Makes a mirror of the root slot of this folder's vault, which is open.
+    ///
+    /// # Errors
+    /// [`FolderError::RootWithin`]; as of [`Vault::add_mirror`].
+    pub async fn add_mirror(&self, vault: &Vault, path: &Path) -> Result<(), FolderError> {
+        let folder = match self.look()? {
+            Found::Ours(noted) | Found::Unfinished(noted) => self.located(&noted),
+            Found::Nothing => self.clone(),
+        };
+        folder.refuse_within(&SlotConfig::from(path))?;
+        Ok(vault.add_mirror(path).await?)
     }
 
     /// The root slot at this place, guarded as this folder says.

@@ -2,8 +2,8 @@
 
 use crate::audit::finding::kinds;
 
-const DESTROY_THE_ROOT: &str =
-    "destroy the root that opens it, wherever it lies: without it the copy is dead";
+const DESTROY_THE_ROOT: &str = "destroy the root that opens it, wherever it is, once you know that no folder works under it (one that was copied \
+     may, over a slot of its own): without its root the copy is dead";
 const IN_ITS_PLACE: &str = "none needed: it is where it should be";
 const NOT_OURS: &str = "not this vault's: drill with the vault that it belongs to";
 
@@ -20,20 +20,21 @@ kinds! {
     DestroyedKey: Error, "destroyed key", DESTROY_THE_ROOT;
     /// A copy of the vault holds a key of which the vault knows nothing.
     StrangeKey: Warning, "strange key",
-        "the vault was put back to an earlier state, or the copy is of another line of it: find out which, and \
-         destroy the copy";
+        "the vault was put back to an earlier state, or the copy is of another line of it, which may be in use: find \
+         out which, and destroy the copy only where nobody works with it";
     /// An earlier root of the vault.
     EarlierRoot: Error, "earlier root",
-        "overwrite it in place and remove it: with it and a copy of the vault's folder of its time, everybody \
-         forgotten since can be read again";
+        "with it and a copy of the vault's folder of its time, everybody forgotten since can be read again. First find \
+         out whether a folder works under it (one that was copied may): it would lose every key. A mirror that the slot \
+         notes is made reachable, or retired; anything else, overwrite in place and remove";
     /// A root of the vault that is newer than the one in use.
     NewerRoot: Error, "newer root",
-        "the vault and its slot were put back to an earlier state: forget again who was forgotten since, then \
-         destroy this root";
+        "either another folder works under it, which was copied from this one: then leave it; or the vault and its slot \
+         were put back to an earlier state: forget again who was forgotten since, then destroy this root";
     /// A copy of the root in use, away from its slot.
     SlotCopy: Warning, "copy of the slot",
         "nothing forgotten can be read with it today, but with the next erasure it becomes an earlier root: \
-         keep it where erasures reach it, or destroy it";
+         keep it where erasures reach it, as a mirror that the slot notes, or destroy it";
     /// What is left of a root of the vault.
     BrokenRoot: Warning, "broken root",
         "overwrite it: what is left of it may suffice to read old copies";

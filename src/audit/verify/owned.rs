@@ -62,7 +62,7 @@ pub(super) fn of_owners<S: EventStore>(
     let dependent = Subject::of(&event.stream);
     let own = vault.subject_state(&dependent)?;
     let mut told = Vec::new();
-    if is_over(&own, event) {
+    if is_over(vault, &own, event)? {
         return Ok(told);
     }
     for change in changes {
@@ -87,8 +87,18 @@ pub(super) fn of_owners<S: EventStore>(
 }
 
 /// Whether what an event states ended with a forgetting of its whole stream.
-fn is_over(own: &SubjectState, event: &RecordedEvent) -> bool {
-    let Some(fence) = &own.fence else { return false };
+fn is_over(vault: &Vault, own: &SubjectState, event: &RecordedEvent) -> Result<bool, VaultError> {
+    let Some(fence) = &own.fence else { return Ok(false) };
+    // What a living generation sealed is of this life, whatever the store's clock said.
+    let is_dead = |at| fence.dead.iter().any(|(from, to, _)| (*from..=*to).contains(&at));
+    for key in &event.keys {
+        let info = vault.key_info(*key)?;
+        let of_this_life =
+            |info: KeyInfo| info.subject == Subject::of(&event.stream) && !is_dead(info.generation);
+        if info.is_some_and(of_this_life) {
+            return Ok(false);
+        }
+    }
     // Only where nothing lived on do the tenures begin again, behind what died. What died in part lies within
     // them: its owners are still there, without their names.
     let begins = own.tenures.first().map(|first| first.from);
@@ -96,7 +106,7 @@ fn is_over(own: &SubjectState, event: &RecordedEvent) -> bool {
     let last = whole.map(|(_, _, erasure)| erasure.at()).max();
     // An erasure's id has its instant in whole milliseconds, cut off.
     let millis = |at: Timestamp| at.as_micros().div_euclid(1000);
-    fence.closed || last.is_some_and(|last| millis(event.recorded) <= millis(last))
+    Ok(fence.closed || last.is_some_and(|last| millis(event.recorded) <= millis(last)))
 }
 
 /// Of the subjects for whom an event is sealed, where the present policy would say otherwise.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Root,
+    config::settled,
     file::{self, SectorFile},
     file_system::share_device,
     pair::{Pair, Records, not_whole},
@@ -111,6 +112,31 @@ impl Mirror {
         })
     }
 
+    /// An error where it may not become a mirror. In the vault's own folder whoever copies the folder would have both. And a
+    /// file that holds another root may be the slot of another folder, of which this one is a copy: overwritten, that
+    /// folder would lose every key; taken on while it is newer, it would stand in for this one's slot.
+    ///
+    /// # Errors
+    /// [`SlotError::Within`], [`SlotError::Mirror`].
+    pub(super) fn refuse_unfit(&self, root: &Root, others: &[PathBuf]) -> Result<(), SlotError> {
+        let file = settled(&self.path);
+        let within = |folder: &&PathBuf| folder.is_dir() && file.starts_with(settled(folder));
+        if let Some(folder) = others.iter().find(within) {
+            return Err(SlotError::Within { slot: self.path.clone(), folder: folder.clone() });
+        }
+        match self.open(Some(root.vault)) {
+            Ok(open) if open.newest.iter().any(|(_, record)| record.page() != root.page) => {
+                Err(refused(
+                    &self.path,
+                    "it holds a root that is not the present one of this slot: another folder may be in use over it; if \
+                     none is, it is an old copy, which is to be overwritten and removed first",
+                ))
+            }
+            // What is wrong with it otherwise is told where it is made.
+            _ => Ok(()),
+        }
+    }
+
     /// The first of these that is on the same device.
     pub(super) fn beside<'o>(&self, others: &'o [PathBuf]) -> Option<&'o Path> {
         others.iter().find(|other| share_device(&self.path, other)).map(PathBuf::as_path)
@@ -168,10 +194,7 @@ impl Mirror {
 /// What is wrong with a mirror. That it is missing is no loss of keys, as it is with the slot itself.
 fn trouble(error: &SlotError) -> String {
     match error {
-        SlotError::Missing(_) => {
-            "it is not there: is its device attached? is another one mounted over its folder?"
-                .to_owned()
-        }
+        SlotError::Missing(_) => "it is not there: is its device attached?".to_owned(),
         error => crate::words::chain(error),
     }
 }

@@ -128,7 +128,6 @@ impl Record {
     }
 
     /// The page that only this root opens.
-    #[cfg(feature = "backup")]
     pub(super) fn page(&self) -> [u8; 16] {
         self.page
     }

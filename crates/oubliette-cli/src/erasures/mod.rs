@@ -264,10 +264,8 @@ async fn apply(
     }
     let replayed = replay(vault, announcements).await?;
     let mirrors = vault.stale_mirrors()?;
-    if !mirrors.is_empty() {
-        let pending = PendingError::Mirrors { mirrors, erased: Vec::new() };
-        note(globals.json, &pending.to_string());
-    }
+    let is_pending = !mirrors.is_empty();
+    let pending = PendingError::Mirrors { mirrors, erased: Vec::new() };
     let did = format!(
         "{} applied again, {} destroyed; {} known already",
         output::count(replayed.erasures.len() as u64, "erasure"),
@@ -297,7 +295,11 @@ async fn apply(
         note(globals.json, &text);
     }
     if replayed.unverifiable.is_empty() {
-        return Ok(());
+        // As `forget` says it: with such a mirror and an old copy of the folder they can be read.
+        return if is_pending { Err(pending.into()) } else { Ok(()) };
+    }
+    if is_pending {
+        note(globals.json, &pending.to_string());
     }
     Err(CliError::failed(format!(
         "{} not applied: this vault did not sign it, or it does not open: forged, changed, or a newer \

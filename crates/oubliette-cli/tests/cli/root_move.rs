@@ -51,7 +51,7 @@ fn a_move_that_cannot_be_leaves_the_slot_where_it_is() {
     world.write("other", "somebody's file");
     world.ok(&["--dir", "shop", "--root", "shop.root", "append", "user-9", "T"]);
     for (to, why) in [
-        ("oubliette-data/slot", "would lie in the data folder"),
+        ("oubliette-data/slot", "would lie in the folder"),
         ("other", "other"),
         ("shop.root", "belongs to vault"),
         ("tpm:0x01500016", "moves from one file to another"),
@@ -71,4 +71,49 @@ fn a_move_that_cannot_be_leaves_the_slot_where_it_is() {
     world.ok(&["root", "move", "two.root"]);
     assert_eq!(world.json(&["root"])[0]["mirrors"], serde_json::json!([]));
     assert!(!world.path("one.root").exists());
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => drop(fs::copy(entry.path(), to.join(entry.file_name())).unwrap()),
+        }
+    }
+}
+
+/// Two folders of one vault's id, each with a slot of its own: the root of one was overwritten by the other, and with it
+/// went every key; or one stood in for the other's slot, and nothing opened any more.
+#[test]
+fn another_folders_slot_is_taken_neither_as_a_mirror_nor_as_a_place_to_move_to() {
+    let world = world();
+    copy(&world.path("oubliette-data"), &world.path("staging"));
+    world.ok(&["--dir", "staging", "--root", "one.root", "root", "own", "staging.root"]);
+    world.ok(&["--dir", "staging", "append", "user-9", "T", "--data", "9"]);
+    for args in [&["root", "mirror", "add"][..], &["root", "move"]] {
+        for (dir, theirs) in [("oubliette-data", "staging.root"), ("staging", "one.root")] {
+            let told = world.fails(1, &[&["--dir", dir], args, &[theirs]].concat());
+            assert!(told.contains("another folder may be in use over it"), "{told}");
+            assert_eq!(world.data("user-1"), [1]);
+            let read = world.json(&["--dir", "staging", "read", "user-9"]);
+            assert_eq!(read[0]["data"], 9, "{dir}: {theirs}");
+        }
+    }
+}
+
+/// Whoever copies the vault's folder would have its root as well, wherever the data folder is.
+#[test]
+fn no_slot_and_no_mirror_comes_into_the_vaults_folder_or_the_data_folder() {
+    let world = World::new();
+    world.ok(&["--root", "one.root", "--vault", "keys", "append", "user-1", "T", "--data", "1"]);
+    for place in ["keys/slot", "oubliette-data/slot"] {
+        for args in [&["root", "mirror", "add"][..], &["root", "move"]] {
+            let told = world.fails(1, &[args, &[place]].concat());
+            assert!(told.contains("would lie in the folder"), "{told}");
+            assert!(!world.path(place).exists());
+            assert_eq!(world.data("user-1"), [1]);
+        }
+    }
 }

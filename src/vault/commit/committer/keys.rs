@@ -133,8 +133,8 @@ impl Planned {
     /// has reserved by then, within bounds.
     ///
     /// So a busy key is written seldom, and a new one not again at each of a person's first events. And however a
-    /// process ends, and whatever gives way in memory, no key counts for more than twice what it sealed, or for
-    /// [`FIRST_BLOCK`] more: what is reserved is `asked for + spare`, and a block, which is all that there is to
+    /// process ends, and whatever gives way in memory, no key counts for more than twice what it sealed, and
+    /// [`FIRST_BLOCK`]: what is reserved is `asked for + spare`, and a block, which is all that there is to
     /// spare, is no larger than what was asked for before it, but for a new key's first.
     fn reserve(&mut self, seals: u64, largest: u64, limit: u64) {
         if self.spare < seals {

@@ -59,6 +59,7 @@ impl State {
                 if self.mirrors.iter().any(|known| known.name == name) {
                     return self.write(root);
                 }
+                mirror.refuse_unfit(root, &self.others)?;
                 self.mirrors.push(mirror);
                 let added = self.write(root);
                 if added.is_err() && !self.has_failed() {
