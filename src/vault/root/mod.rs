@@ -191,7 +191,7 @@ pub struct MirrorState {
     pub trouble: Option<String>,
     /// The slot, or the vault's folder, where the mirror is known to be on the same device, so that it is lost with
     /// it: or its own medium was not mounted when it was made.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub beside: Option<PathBuf>,
 }
 

@@ -264,7 +264,9 @@ async fn apply(
     }
     let replayed = replay(vault, announcements).await?;
     let mirrors = vault.stale_mirrors()?;
-    let is_pending = !mirrors.is_empty();
+    // Whoever goes on past a counter is told so, and binds it anew afterwards.
+    let is_pending = mirrors.iter().any(|mirror| !mirror.counter);
+    let is_unwitnessed = !mirrors.is_empty();
     let pending = PendingError::Mirrors { mirrors, erased: Vec::new() };
     let did = format!(
         "{} applied again, {} destroyed; {} known already",
@@ -294,12 +296,15 @@ async fn apply(
         );
         note(globals.json, &text);
     }
-    if replayed.unverifiable.is_empty() {
-        // As `forget` says it: with such a mirror and an old copy of the folder they can be read.
-        return if is_pending { Err(pending.into()) } else { Ok(()) };
+    // As `forget` says it: with such a mirror and an old copy of the folder they can be read.
+    if is_pending && replayed.unverifiable.is_empty() {
+        return Err(pending.into());
     }
-    if is_pending {
+    if is_unwitnessed {
         note(globals.json, &pending.to_string());
+    }
+    if replayed.unverifiable.is_empty() {
+        return Ok(());
     }
     Err(CliError::failed(format!(
         "{} not applied: this vault did not sign it, or it does not open: forged, changed, or a newer \
