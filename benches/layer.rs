@@ -128,55 +128,11 @@ fn one_writer<S: EventStore + Clone>(
     runtime.block_on(async { tokio::spawn(task).await.unwrap() })
 }
 
-/// As many at once, each to its own stream.
-fn writers<S: EventStore + Clone>(
-    runtime: &Runtime,
-    to: &S,
-    layout: &str,
-    size: usize,
-    times: u64,
-) -> Duration {
-    let work: Vec<(StreamName, Vec<NewEvent>)> = (0..WRITERS)
-        .map(|writer| {
-            let events = (0..times / WRITERS).map(|_| event(size)).collect();
-            (stream(layout, &format!("writer{writer}")), events)
-        })
-        .collect();
-    runtime.block_on(async {
-        let start = Instant::now();
-        let tasks = work.into_iter().map(|(name, events)| {
-            let to = to.clone();
-            tokio::spawn(async move {
-                for event in events {
-                    to.append_to(&name, ExpectedRevision::Any, vec![event]).await.unwrap();
-                }
-            })
-        });
-        try_join_all(tasks).await.unwrap();
-        start.elapsed()
-    })
-}
+/// What each of several writers appends: to which streams, and which events.
+type Work = Vec<Vec<(StreamName, Vec<NewEvent>)>>;
 
-/// As many at once, each the first events of streams that are new: of a person who registers, say.
-fn newcomers<S: EventStore + Clone>(
-    runtime: &Runtime,
-    to: &S,
-    writers: u64,
-    size: usize,
-    times: u64,
-) -> Duration {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let streams = times / FIRST_EVENTS / writers;
-    let work: Vec<Vec<(StreamName, Vec<NewEvent>)>> = (0..writers)
-        .map(|_| {
-            let first_events = || {
-                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-                let events = (0..FIRST_EVENTS).map(|_| event(size)).collect();
-                (stream("sealed", &format!("new{number}")), events)
-            };
-            (0..streams).map(|_| first_events()).collect()
-        })
-        .collect();
+/// As many at once, each one event after the other.
+fn side_by_side<S: EventStore + Clone>(runtime: &Runtime, to: &S, work: Work) -> Duration {
     runtime.block_on(async {
         let start = Instant::now();
         let tasks = work.into_iter().map(|streams| {
@@ -192,6 +148,27 @@ fn newcomers<S: EventStore + Clone>(
         try_join_all(tasks).await.unwrap();
         start.elapsed()
     })
+}
+
+/// Each to its own stream, which is warm.
+fn writers(layout: &str, size: usize, times: u64) -> Work {
+    let of = |writer| {
+        let events = (0..times / WRITERS).map(|_| event(size)).collect();
+        vec![(stream(layout, &format!("writer{writer}")), events)]
+    };
+    (0..WRITERS).map(of).collect()
+}
+
+/// Each the first events of streams that are new: of a person who registers, say.
+fn newcomers(writers: u64, size: usize, times: u64) -> Work {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let first_events = || {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let events = (0..FIRST_EVENTS).map(|_| event(size)).collect();
+        (stream("sealed", &format!("new{number}")), events)
+    };
+    let streams = times / FIRST_EVENTS / writers;
+    (0..writers).map(|_| (0..streams).map(|_| first_events()).collect()).collect()
 }
 
 fn drain(runtime: &Runtime, events: impl Fn() -> EventStream, times: u64) -> Duration {
@@ -253,8 +230,8 @@ fn appending(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
         ledger.pair(
             &mut group,
             &pair,
-            |times| writers(runtime, bare, layout, size, times),
-            |times| writers(runtime, layered, layout, size, times),
+            |times| side_by_side(runtime, bare, writers(layout, size, times)),
+            |times| side_by_side(runtime, layered, writers(layout, size, times)),
         );
     });
     group.finish();
@@ -276,8 +253,8 @@ fn beginning(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
         ledger.pair(
             &mut group,
             &pair,
-            |times| newcomers(runtime, bare, many, size, times),
-            |times| newcomers(runtime, layered, many, size, times),
+            |times| side_by_side(runtime, bare, newcomers(many, size, times)),
+            |times| side_by_side(runtime, layered, newcomers(many, size, times)),
         );
     }
     group.finish();

@@ -124,7 +124,8 @@
 //! - A key seals at most 2³² payloads; another takes over after 2³¹. Fields of one event may belong to up to 1,024 people.
 //! - One process at a time has a vault open. A key takes some hundred bytes; ten million have been tried.
 //! - A permit of the codec lasts five minutes. Forgetting waits for appends in flight no longer than that.
-//! - It needs a Tokio runtime with timers (`enable_time`). Where there is none the answer is an error, not a panic.
+//! - It needs a Tokio runtime with timers (`enable_time`). Where there is no runtime the answer is an error, not
+//!   a panic; where it has no timers a layer does not open, and a codec that has to wait there fails.
 //!
 //! # Features
 //!

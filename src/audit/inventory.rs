@@ -126,7 +126,7 @@ pub struct KeyRow {
     pub deactivation: Option<Timestamp>,
     /// The day of its last use.
     pub last_use: String,
-    /// How many payloads it sealed at most: no more than twice as many as it did, and three. In rows it has the
+    /// How many payloads it sealed at most: no more than twice as many as it was asked to, and three. In rows it has the
     /// name that they always had.
     #[serde(rename = "sealed_about")]
     pub sealed_at_most: u64,

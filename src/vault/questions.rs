@@ -217,7 +217,7 @@ pub struct KeyInfo {
     pub owners: Vec<Subject>,
     /// When it last sealed, to the day.
     pub last_use: Timestamp,
-    /// At most how many payloads it sealed: never fewer than it did, and no more than twice as many, and three. Exact for
+    /// At most how many payloads it sealed: never fewer than it did, and no more than twice as many as it was asked to, and three. Exact for
     /// a key that this process made and still has in memory.
     pub sealed_at_most: u64,
     /// The layout noted with it.

@@ -308,8 +308,10 @@ fn no_source_that_ships_reads_a_file_from_outside_of_its_package() {
                 }
                 looked_at += 1;
                 let up = 1 + path.matches("../").count();
+                let is_tests = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{');
                 let for_tests = file.components().any(|part| part.as_os_str() == "tests")
-                    || lines[..at].iter().any(|line| line.starts_with("#[cfg(test)]"));
+                    || at > 0 && lines[at - 1] == "#[cfg(test)]"
+                    || lines[..at].windows(2).any(is_tests);
                 assert!(up <= depth || for_tests, "{}:{}: {line}", file.display(), at + 1);
             }
         }

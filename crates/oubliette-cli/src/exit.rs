@@ -82,8 +82,9 @@ impl CliError {
             Self::Told(exit) => return *exit,
             Self::Error { exit, kind, error, hint } => (*exit, kind, error, hint),
         };
-        let mut causes = causes(error.as_ref());
-        let message = hints::in_commands(&causes.remove(0));
+        let causes = causes(error.as_ref());
+        let mut causes: Vec<_> = causes.iter().map(|text| hints::in_commands(text)).collect();
+        let message = causes.remove(0);
         if json {
             let mut object = json!({"error": message, "kind": kind, "exit": exit as u8});
             if !causes.is_empty() {

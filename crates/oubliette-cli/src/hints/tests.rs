@@ -272,8 +272,12 @@ fn shipped(folder: &Path, told: &mut impl FnMut(&Path, &str)) {
             shipped(&path, told);
         } else if name.ends_with(".rs") && name != "tests.rs" {
             let text = fs::read_to_string(&path).unwrap();
-            let (text, _) = text.split_once("\n#[cfg(test)]\nmod ").unwrap_or((&text, ""));
-            told(&path, text);
+            // A module of tests within the file ends it. One that is declared may come before the code.
+            let is_tests = |(at, _): &(usize, &str)| {
+                text[*at..].lines().nth(2).is_some_and(|line| line.ends_with('{'))
+            };
+            let end = text.match_indices("\n#[cfg(test)]\nmod ").find(is_tests);
+            told(&path, &text[..end.map_or(text.len(), |(at, _)| at)]);
         }
     }
 }
