@@ -230,6 +230,11 @@ mod tests {
         let refused = runtime.block_on(opening).unwrap_err();
         assert!(matches!(refused, ErasureError::Task(TaskError::NoTimers)), "{refused:?}");
         assert!(refused.to_string().contains("enable_time") && !refused.is_temporary());
+        let codec = Codec::new(vault.clone(), policy.clone());
+        let name = StreamName::new("user-1").unwrap();
+        let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("{}").unwrap());
+        let refused = runtime.block_on(codec.seal(&name, moved)).unwrap_err();
+        assert!(matches!(refused, CodecError::Task(TaskError::NoTimers)), "{refused:?}");
 
         let timed = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         timed.block_on(Oubliette::open(MemoryStore::new(), vault, policy)).unwrap();

@@ -132,6 +132,7 @@ impl Codec {
         let sealing = async move {
             prepare(&codec, &keeper, &NoStore, &work).await.map(|sealed| Unclaimed(Some(sealed)))
         };
+        runtime::check()?;
         let mut unclaimed = runtime::spawn(sealing)?.await??;
         let Some(Prepared { sealed, mut permit }) = unclaimed.0.take() else {
             return Err(TaskError::Cancelled.into());

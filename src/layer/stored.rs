@@ -82,6 +82,8 @@ impl<S: EventStore> Layer<S> {
         if open.is_empty() {
             return Ok(());
         }
+        // From before the look: what an append stores meanwhile, nobody need have seen.
+        let look = vault.begin_look(open.iter().copied().collect()).await.map_err(vault_error)?;
         let found = self.evidence(&dependent.stream(), &open).await?;
         let evidence = |event| match found.get(&event) {
             None => Some((event, Evidence::Nothing)),
@@ -92,7 +94,7 @@ impl<S: EventStore> Layer<S> {
             Some(Said::Newer) => None,
         };
         let evidence = open.into_iter().filter_map(evidence).collect();
-        vault.settle_by(dependent, evidence).await.map_err(vault_error)
+        vault.settle_by(dependent, evidence, Some(&look)).await.map_err(vault_error)
     }
 
     /// Whether the streams of those who claim hold the events of all these claims, and these

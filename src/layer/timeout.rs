@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 
-use super::Layer;
+use super::{CodecError, Layer};
 use crate::{
     event::RecordedEvent,
     store::{EventStore, EventStream, StoreError},
@@ -32,7 +32,11 @@ impl<S: EventStore> Layer<S> {
         tokio::select! {
             biased;
             answer = call => answer,
-            _ = keeper.elapse(patience) => Err(StoreError::backend(true, Silent(patience))),
+            elapsed = keeper.elapse(patience) => match elapsed {
+                Ok(()) => Err(StoreError::backend(true, Silent(patience))),
+                // The vault, and not the store.
+                Err(error) => Err(CodecError::from(error).into()),
+            },
         }
     }
 

@@ -31,9 +31,8 @@ use futures::{
 use lru::LruCache;
 
 use super::{
-    AdmissionRequest, Claim, Evidence, InFlight, KeyLookup, KeyRequest, OpenClaim, Settled,
-    SubjectState, Tagged, Vault, VaultError, Vouched, admission::Admission,
-    commit::committer::Wanted,
+    AdmissionRequest, Claim, Evidence, KeyLookup, KeyRequest, OpenClaim, Settled, SubjectState,
+    Tagged, Vault, VaultError, Vouched, Watch, admission::Admission, commit::committer::Wanted,
 };
 use crate::{
     crypto::{DataKey, EventTag, Token},
@@ -109,11 +108,21 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// nobody who looks into a store withdraws their claims.
     fn begin_claims(&self, events: Vec<EventId>) -> Answer<Guard>;
 
+    /// Says that somebody is about to look for these events in a store.
+    fn begin_look(&self, events: Vec<EventId>) -> Answer<Guard>;
+
     /// Records owner changes durably. `by_caller`: the events go into a store that only the caller sees.
     fn claim(&self, claims: &[Claim], by_caller: bool) -> Answer<Vec<Option<Generation>>>;
 
-    /// Settles claims of a subject by what is known of their events.
-    fn settle_by(&self, subject: &Subject, found: Vec<(EventId, Evidence)>) -> Answer<()>;
+    /// Settles claims of a subject by what is known of their events. What is not in the store counts under the
+    /// guard of the look that did not find it, or of the append that did not write it, and only where no other
+    /// append of the event was in flight since that guard was given.
+    fn settle_by(
+        &self,
+        subject: &Subject,
+        found: Vec<(EventId, Evidence)>,
+        under: Option<&Guard>,
+    ) -> Answer<()>;
 
     /// Settles a claim by its caller's word, durably.
     fn settle_for_caller(&self, event: EventId, stored: bool) -> Answer<Settled>;
@@ -177,7 +186,7 @@ pub(super) struct Guards(Mutex<(GuardId, HashMap<GuardId, Held>)>);
 #[allow(dead_code)]
 enum Held {
     Admission(Admission),
-    Claims(InFlight),
+    Watch(Arc<Watch>),
 }
 
 impl Guards {
@@ -189,6 +198,13 @@ impl Guards {
         all.1.insert(id, held);
         drop(all);
         Guard::new(id, Arc::clone(self) as Arc<dyn Release>)
+    }
+
+    fn watch(&self, guard: &Guard) -> Option<Arc<Watch>> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).1.get(&guard.id)? {
+            Held::Watch(watch) => Some(Arc::clone(watch)),
+            Held::Admission(_) => None,
+        }
     }
 }
 
@@ -325,7 +341,11 @@ impl Keeper for Vault {
     }
 
     fn begin_claims(&self, events: Vec<EventId>) -> Answer<Guard> {
-        now(Ok(self.guards().keep(Held::Claims(self.begin_claims(events)))))
+        now(Ok(self.guards().keep(Held::Watch(Arc::new(self.begin_claims(events))))))
+    }
+
+    fn begin_look(&self, events: Vec<EventId>) -> Answer<Guard> {
+        now(Ok(self.guards().keep(Held::Watch(Arc::new(self.begin_look(events))))))
     }
 
     fn claim(&self, claims: &[Claim], by_caller: bool) -> Answer<Vec<Option<Generation>>> {
@@ -333,9 +353,15 @@ impl Keeper for Vault {
         later(async move { vault.claim_by(claims, by_caller).await })
     }
 
-    fn settle_by(&self, subject: &Subject, found: Vec<(EventId, Evidence)>) -> Answer<()> {
+    fn settle_by(
+        &self,
+        subject: &Subject,
+        found: Vec<(EventId, Evidence)>,
+        under: Option<&Guard>,
+    ) -> Answer<()> {
         let (vault, subject) = (self.clone(), subject.clone());
-        later(async move { vault.settle_by(&subject, found).await })
+        let watch = under.and_then(|guard| self.guards().watch(guard));
+        later(async move { vault.settle_by(&subject, found, watch).await })
     }
 
     fn settle_for_caller(&self, event: EventId, stored: bool) -> Answer<Settled> {

@@ -75,7 +75,7 @@ mod tree;
 mod vector;
 mod wire;
 
-use admission::{Admission, in_flight::InFlight};
+use admission::{Admission, in_flight::Watch};
 pub use commit::unsettled::{OpenClaim, Settled};
 pub use error::{OpenVaultError, VaultError, VaultIdText};
 #[cfg(test)]

@@ -97,9 +97,11 @@ pub(crate) struct OwnerBackfill {
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub(crate) enum Evidence {
-    /// No event, as far as somebody looked. A claim that is its writer's to settle stays open.
+    /// No event, as far as somebody looked. Counts under the watch of that look alone, and not for a claim that is
+    /// its caller's to settle.
     Nothing,
-    /// The claim's event was not written and will not be: its writer says so.
+    /// The claim's event was not written and will not be: its writer says so. Under the watch of an append that is
+    /// said of this append alone.
     Withdrawn,
     /// The claim's event: its writer says so.
     Written,

@@ -249,6 +249,37 @@ async fn tombstones_that_are_gone_are_counted() {
     assert_eq!((report.events.shredded, report.events.open), (4, 3));
 }
 
+/// Where somebody was admitted again, or an account changed hands before, the vault sets none again: it would come
+/// behind what lives. So none is missing there.
+#[tokio::test]
+async fn tombstones_that_are_not_to_be_set_again_are_not_missing() {
+    let bank = bank().await;
+    let sold =
+        event("AccountTransferred", r#"{"newOwner":"user-2","iban":"DE89370400440532013000"}"#);
+    put(&bank, "bankaccount-1", sold).await.unwrap();
+    let before = raw(&bank).await;
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    assert_eq!(raw(&bank).await.iter().filter(|event| event.is_tombstone()).count(), 3);
+    bank.reopen(&subject("user-1")).await.unwrap();
+    let store = MemoryStore::new();
+    store.restore(before).await.unwrap();
+    let vault = bank.vault().unwrap().clone();
+    Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap_err();
+    accept_gaps(&vault, "ticket 12").await.unwrap();
+    let restored = Oubliette::open(store, vault, bank_policy()).await.unwrap();
+    let told = |found: Vec<Finding<Defect>>| {
+        let missing = found.into_iter().filter(|f| f.kind == Defect::TombstonesMissing);
+        missing.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    let (_, found) = verify(&restored).await;
+    let left = "3 tombstones were set, 0 are there, and 2 are not to be set again";
+    assert_eq!(told(found), [left]);
+    restored.tell_again().await.unwrap();
+    let (report, found) = verify(&restored).await;
+    assert_eq!(told(found), [] as [&str; 0]);
+    assert_eq!(report.events.tombstones, 1);
+}
+
 #[tokio::test]
 async fn an_owner_whom_the_vault_does_not_know_is_told() {
     // Written when the policy knew of no owners.

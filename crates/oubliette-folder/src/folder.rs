@@ -256,10 +256,11 @@ impl DataFolder {
             // It is made again of a mirror, also where this user's state folder is lost with it.
             make_usual_room(root)?;
         }
-        if let Some(within) = slot.within(&self.path) {
+        let places = [&self.path, &folder.vault()];
+        if let Some(within) = places.into_iter().find_map(|folder| slot.within(folder)) {
             tracing::warn!(
                 slot = %within.display(),
-                "the root slot lies in the data folder: whoever copies the folder has both, and with an \
+                "the root slot lies in the data folder, or in that of the vault: whoever copies the folder has both, and with an \
                  old copy of both, what was forgotten can be read; move it elsewhere and say where it is"
             );
         }

@@ -116,6 +116,7 @@ pub(super) async fn verify<S: EventStore>(
     report.vault.ownerless = keys.ownerless;
     let hidden = damaged || report.events.newer > 0;
     report.vault.unused_keys = (!keys.broken && !hidden).then_some(unused);
+    said.tombstones.leave_out_living(layer, vault, books).await?;
     said.missing(vault, books, damaged, report, tell);
     Ok(())
 }

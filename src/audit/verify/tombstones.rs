@@ -5,15 +5,21 @@ use std::{
     hash::BuildHasher,
 };
 
+use futures::TryStreamExt;
+
 use super::{
     Defect, VerifyProgress, VerifyReport, announcements::Announcements, state::Events, vault::Books,
 };
 use crate::{
     audit::{AuditError, Location},
     erasure,
-    event::{ErasureId, Position, RecordedEvent, SigningKeyId, StreamName, Tombstone},
-    layer::tombstone::{self, Touches, Unvouched},
-    store::{EventStore, Unreadable},
+    event::{ErasureId, Position, RecordedEvent, SigningKeyId, StreamName, Subject, Tombstone},
+    layer::{
+        Oubliette,
+        tombstone::{self, Touches, Unvouched},
+    },
+    store::{EventStore, StoreError, Unreadable},
+    vault::Vault,
     words::{agree, count},
 };
 
@@ -35,7 +41,7 @@ const NONE_COUNTS: &str = "it does not count, and readers get nothing of it: any
 pub(super) struct Tombstones {
     /// The streams in which one of each erasure counts, eight bytes each: one may be set again.
     counted: HashMap<ErasureId, HashSet<u64>>,
-    /// Those in which one is that does not count, and where the vault sets none again.
+    /// Those in which none counts, and where the vault sets none again.
     left_out: HashMap<ErasureId, HashSet<u64>>,
     /// Those by keys that are not known, and that agree with the vault, by their erasure and stream: until one
     /// is found there that counts.
@@ -76,6 +82,56 @@ impl Tombstones {
             waiting.push(Waiting { position, at, signer });
         }
         has_room
+    }
+
+    /// The erasures of which fewer are there than the vault set.
+    fn short(&self, books: &Books) -> HashSet<ErasureId> {
+        let there = |erasure, of: &HashMap<ErasureId, HashSet<u64>>| {
+            of.get(erasure).map_or(0, HashSet::len) as u64
+        };
+        let records = books.records.iter().filter(|(erasure, record)| {
+            let known = there(erasure, &self.counted) + there(erasure, &self.left_out);
+            record.done && known < record.streams
+        });
+        records.map(|(erasure, _)| *erasure).collect()
+    }
+
+    /// Where fewer are there than were set, reads once more in which streams the vault sets none again: those of
+    /// whoever was admitted again since, or lives on in part. Nothing is amiss there, and nothing can be done.
+    pub(super) async fn leave_out_living<S: EventStore>(
+        &mut self,
+        layer: &Oubliette<S>,
+        vault: &Vault,
+        books: &Books,
+    ) -> Result<(), AuditError> {
+        let short = self.short(books);
+        if short.is_empty() {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        let (mut specimens, mut passed_over) = (layer.specimens(), None);
+        loop {
+            let event = match specimens.try_next().await {
+                Ok(Some(specimen)) => specimen.event,
+                Ok(None) => return Ok(()),
+                Err(StoreError::Damaged { position, .. }) if passed_over < Some(position) => {
+                    passed_over = Some(position);
+                    specimens = layer.specimens_after(passed_over);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if !seen.insert(self.state.hash_one(&event.stream)) {
+                continue;
+            }
+            let fence = vault.subject_state(&Subject::of(&event.stream))?.fence;
+            let Some(fence) = fence.filter(|fence| !fence.closed) else { continue };
+            for (_, _, erasure) in fence.dead {
+                if short.contains(&erasure) && !self.counts(erasure, &event.stream) {
+                    self.leave_out(erasure, &event.stream);
+                }
+            }
+        }
     }
 
     /// What the vault set and is not there; and what waited for it in vain.

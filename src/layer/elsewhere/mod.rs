@@ -2,6 +2,7 @@
 //!
 //! What must be one for all of them is in the vault; what they keep themselves may differ.
 
+mod looks;
 mod relay;
 
 use std::{

@@ -55,8 +55,9 @@ enum Ask {
     HasOwner(Subject),
     LostItsOwners(Subject),
     BeginClaims(Vec<EventId>),
+    BeginLook(Vec<EventId>),
     Claim(Vec<Claim>, bool),
-    SettleBy(Subject, Vec<(EventId, Evidence)>),
+    SettleBy(Subject, Vec<(EventId, Evidence)>, Option<GuardId>),
     SettleForCaller(EventId, bool),
     IsCallers(EventId),
     OpenClaims,
@@ -277,12 +278,21 @@ impl Keeper for Relay {
         self.ask_for_guard(&Ask::BeginClaims(events))
     }
 
+    fn begin_look(&self, events: Vec<EventId>) -> Answer<Guard> {
+        self.ask_for_guard(&Ask::BeginLook(events))
+    }
+
     fn claim(&self, claims: &[Claim], by_caller: bool) -> Answer<Vec<Option<Generation>>> {
         self.ask(&Ask::Claim(claims.to_vec(), by_caller))
     }
 
-    fn settle_by(&self, subject: &Subject, found: Vec<(EventId, Evidence)>) -> Answer<()> {
-        self.ask(&Ask::SettleBy(subject.clone(), found))
+    fn settle_by(
+        &self,
+        subject: &Subject,
+        found: Vec<(EventId, Evidence)>,
+        under: Option<&Guard>,
+    ) -> Answer<()> {
+        self.ask(&Ask::SettleBy(subject.clone(), found, under.map(Guard::id)))
     }
 
     fn settle_for_caller(&self, event: EventId, stored: bool) -> Answer<Settled> {
@@ -370,8 +380,15 @@ async fn answer(vault: &dyn Keeper, held: &Held, ask: Ask) -> Vec<u8> {
         Ask::HasOwner(subject) => told(vault.has_owner(&subject).await),
         Ask::LostItsOwners(subject) => told(vault.lost_its_owners(&subject).await),
         Ask::BeginClaims(events) => told(vault.begin_claims(events).await.map(kept)),
+        Ask::BeginLook(events) => told(vault.begin_look(events).await.map(kept)),
         Ask::Claim(claims, by_caller) => told(vault.claim(&claims, by_caller).await),
-        Ask::SettleBy(subject, found) => told(vault.settle_by(&subject, found).await),
+        Ask::SettleBy(subject, found, under) => {
+            let settled = {
+                let held = held.lock().unwrap();
+                vault.settle_by(&subject, found, under.and_then(|id| held.get(&id)))
+            };
+            told(settled.await)
+        }
         Ask::SettleForCaller(event, stored) => told(vault.settle_for_caller(event, stored).await),
         Ask::IsCallers(event) => told(vault.is_callers(event).await),
         Ask::OpenClaims => told(vault.open_claims().await),

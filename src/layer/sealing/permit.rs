@@ -4,7 +4,10 @@
 //! waiting any more; its claims stay open until somebody says, or sees, whether their events are
 //! stored. The layer holds one for an append, the codec's caller one for each event.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Witness, Work};
 use crate::{
@@ -32,7 +35,7 @@ struct OpenClaims {
     event: EventId,
     /// Whether an earlier attempt left them open: then this one's failure says nothing.
     is_retry: bool,
-    /// While it lives, no look into the store withdraws them.
+    /// While it lives, no look into the store withdraws them, nor one that began before.
     in_flight: Guard,
 }
 
@@ -100,8 +103,12 @@ impl Permit {
 
     /// As [`Permit::stored`], for claims that are settled by looking: nothing else settles them now.
     pub(in crate::layer) async fn confirm(self) -> Result<(), VaultError> {
-        for (subject, events) in self.by_subject(|_| true) {
-            self.vault.settle_by(&subject, all(events, &Evidence::Written)).await?;
+        let mut written: BTreeMap<&Subject, Vec<_>> = BTreeMap::new();
+        for OpenClaims { subject, event, .. } in &self.claims {
+            written.entry(subject).or_default().push((*event, Evidence::Written));
+        }
+        for (subject, written) in written {
+            self.vault.settle_by(subject, written, None).await?;
         }
         Ok(())
     }
@@ -111,34 +118,28 @@ impl Permit {
     /// know asks again. What only the caller can settle was never handed out, and is withdrawn, unless
     /// an earlier attempt was.
     pub(in crate::layer) async fn judge<W: Witness>(&mut self, witness: &W) {
-        let subjects = self.by_subject(|claims| !W::BY_CALLER || !claims.is_retry);
-        self.claims.clear();
-        for (subject, events) in subjects {
-            let judged = match W::BY_CALLER {
-                true => {
-                    let withdrawn = all(events, &Evidence::Withdrawn);
-                    self.vault.settle_by(&subject, withdrawn).await.map_err(|error| chain(&error))
+        let claims = std::mem::take(&mut self.claims);
+        let mut judged = Vec::new();
+        if W::BY_CALLER {
+            for OpenClaims { subject, event, is_retry, in_flight } in claims {
+                if !is_retry {
+                    let withdrawn = vec![(event, Evidence::Withdrawn)];
+                    let told = self.vault.settle_by(&subject, withdrawn, Some(&in_flight)).await;
+                    judged.push((subject, told.map_err(|error| chain(&error))));
                 }
-                false => {
-                    witness.settle(&*self.vault, &subject).await.map_err(|error| chain(&error))
-                }
-            };
-            if let Err(error) = judged {
+            }
+        } else {
+            // None of them is in flight any more: else nobody could tell by looking.
+            let subjects: BTreeSet<Subject> = claims.into_iter().map(|c| c.subject).collect();
+            for subject in subjects {
+                let told = witness.settle(&*self.vault, &subject).await;
+                judged.push((subject, told.map_err(|error| chain(&error))));
+            }
+        }
+        for (subject, told) in judged {
+            if let Err(error) = told {
                 tracing::warn!(%subject, %error, "an owner claim stays open");
             }
         }
     }
-
-    fn by_subject(&self, which: impl Fn(&OpenClaims) -> bool) -> BTreeMap<Subject, Vec<EventId>> {
-        let mut all: BTreeMap<Subject, Vec<EventId>> = BTreeMap::new();
-        for claims in self.claims.iter().filter(|claims| which(claims)) {
-            all.entry(claims.subject.clone()).or_default().push(claims.event);
-        }
-        all
-    }
-}
-
-/// The same of all these events.
-fn all(events: Vec<EventId>, evidence: &Evidence) -> Vec<(EventId, Evidence)> {
-    events.into_iter().map(|event| (event, evidence.clone())).collect()
 }

@@ -2,13 +2,16 @@
 //!
 //! What a claim does to a subject's record is in `claims`; who else may settle one, in `unsettled`.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 use super::committer::{Committer, Job};
 use crate::{
     event::{EventId, Generation, Subject},
     vault::{
-        Claim, Evidence, InFlight, Vault, VaultError,
+        Claim, Evidence, Vault, VaultError, Watch,
         records::{
             entries::SubjectRecord,
             places::{self, Hash},
@@ -53,8 +56,14 @@ impl Vault {
 
     /// Announces that these events are about to be written, before they are claimed: until the
     /// answer is dropped, no [`Vault::settle`] withdraws their claims.
-    pub(crate) fn begin_claims(&self, events: Vec<EventId>) -> InFlight {
+    pub(crate) fn begin_claims(&self, events: Vec<EventId>) -> Watch {
         self.shared().in_flight.begin(events)
+    }
+
+    /// Announces that somebody is about to look for these events in the store. By what they do not find they
+    /// may settle claims, as long as they hold the answer and nobody was about to write the event meanwhile.
+    pub(crate) fn begin_look(&self, events: Vec<EventId>) -> Watch {
+        self.shared().in_flight.look(events)
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
@@ -75,10 +84,11 @@ impl Vault {
     ) -> Result<(), VaultError> {
         let evidence = if stored { Evidence::Written } else { Evidence::Withdrawn };
         let found = events.iter().map(|event| (*event, evidence.clone())).collect();
-        self.settle_by(subject, found).await
+        self.settle_by(subject, found, None).await
     }
 
-    /// As [`Vault::settle`], by what the store holds under the ids of the claims' events.
+    /// As [`Vault::settle`], by what the store holds under the ids of the claims' events, or what became of an
+    /// append. `watch`: the one that began before.
     ///
     /// # Errors
     /// Storage errors.
@@ -86,9 +96,10 @@ impl Vault {
         &self,
         subject: &Subject,
         found: Vec<(EventId, Evidence)>,
+        watch: Option<Arc<Watch>>,
     ) -> Result<(), VaultError> {
         let subject = self.shared().naming.subject(subject);
-        self.ask(|reply| Job::Settle(subject, found, false, reply)).await
+        self.ask(|reply| Job::Settle(subject, found, watch, false, reply)).await
     }
 }
 
@@ -162,6 +173,7 @@ impl Committer {
         &mut self,
         hash: Hash,
         found: &[(EventId, Evidence)],
+        watch: Option<&Watch>,
     ) -> Result<(), VaultError> {
         self.shared.disk.check()?;
         let naming = &self.shared.naming;
@@ -175,8 +187,13 @@ impl Committer {
                     record.is_stated(*event, naming.content(content), &changes)
                 }
             });
-        // Asked for here, where claims are noted: one that begins later is noted again.
-        never.retain(|(event, _)| !self.shared.in_flight.has(*event));
+        // Asked for here, where claims are noted: one that begins later is noted again. The writer's own word is
+        // about all attempts. What was seen of the store, or of one attempt, says nothing where there was another.
+        never.retain(|(event, evidence)| match (watch, evidence) {
+            (Some(watch), _) => watch.was_alone(*event),
+            (None, Evidence::Withdrawn) => !self.shared.in_flight.has(*event),
+            (None, _) => false,
+        });
         // Who looked did so in a store that need not be the one where the event is.
         let mut by_look = Vec::new();
         for (event, evidence) in &never {

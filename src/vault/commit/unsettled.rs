@@ -292,7 +292,7 @@ impl Vault {
         drop(record);
         let evidence = if stored { Evidence::Written } else { Evidence::Withdrawn };
         let found = vec![(event, evidence)];
-        self.ask(|reply| Job::Settle(subject, found, true, reply)).await?;
+        self.ask(|reply| Job::Settle(subject, found, None, true, reply)).await?;
         let record = shared.own_record(&subject)?;
         if record.as_ref().is_some_and(|record| record.is_open(event)) {
             // Anyone who holds a permit for it may be about to store it.

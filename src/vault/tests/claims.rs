@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     event::{EventId, OwnerChange},
-    vault::{Claim, Owner},
+    vault::{Claim, Evidence, Owner},
 };
 
 pub(in crate::vault) fn claim(of: &str, event: EventId, change: OwnerChange) -> Claim {
@@ -315,5 +315,45 @@ async fn a_change_of_owner_that_was_open_counts_no_more_once_they_are_back() {
         assert_eq!(tenures(&vault, "account-1"), []);
         shredded(vault.opening_key(before.id()));
         live(vault.opening_key(since.id()));
+    }
+}
+
+/// Whether a claim is withdrawn by somebody who did not find its event, or whose own attempt failed. `meanwhile`: from
+/// before they began, to after they began, until they say so.
+async fn is_withdrawn(look: bool, before: bool, meanwhile: bool) -> bool {
+    let vault = over(&tree());
+    let event = EventId::random();
+    let attempt = || vault.begin_claims(vec![event]);
+    let earlier = before.then(attempt);
+    let watch = if look { vault.begin_look(vec![event]) } else { attempt() };
+    vault.claim(&[claim("account-1", event, add("a"))]).await.unwrap();
+    drop(earlier);
+    if meanwhile {
+        drop(attempt());
+    }
+    let evidence = if look { Evidence::Nothing } else { Evidence::Withdrawn };
+    let found = vec![(event, evidence)];
+    let who = subject("account-1");
+    vault.settle_by(&who, found.clone(), Some(watch.into())).await.unwrap();
+    let state = vault.subject_state(&who).unwrap();
+    let withdrawn = state.tenures.iter().all(|tenure| tenure.owners.is_empty());
+    // Once it is quiet, whoever looks anew is believed; and nobody without a look.
+    let nothing = vec![(event, Evidence::Nothing)];
+    vault.settle_by(&who, nothing.clone(), None).await.unwrap();
+    assert_eq!(vault.subject_state(&who).unwrap(), state);
+    let anew = vault.begin_look(vec![event]);
+    vault.settle_by(&who, nothing, Some(anew.into())).await.unwrap();
+    let state = vault.subject_state(&who).unwrap();
+    assert!(state.tenures.iter().all(|tenure| tenure.owners.is_empty()));
+    withdrawn
+}
+
+#[tokio::test]
+async fn what_one_did_not_find_or_write_says_nothing_of_another_attempt() {
+    for look in [true, false] {
+        assert!(is_withdrawn(look, false, false).await);
+        assert!(!is_withdrawn(look, true, false).await, "one was in flight before: {look}");
+        assert!(!is_withdrawn(look, false, true).await, "one began meanwhile: {look}");
+        assert!(!is_withdrawn(look, true, true).await, "{look}");
     }
 }

@@ -120,6 +120,7 @@ fn a_vault_and_a_store_that_a_program_made_are_attached_and_found_again() {
         told.stderr
     );
     assert!(told.stderr.contains("no policy is adopted in this vault"), "{}", told.stderr);
+    assert!(!told.stderr.contains("lies in the data folder"), "{}", told.stderr);
     assert!(world.fails(1, &attach("folder", &own, &[])).contains("data folder already"));
     // From then on it is found.
     let named = ["--dir", "folder"];
@@ -128,6 +129,24 @@ fn a_vault_and_a_store_that_a_program_made_are_attached_and_found_again() {
     assert!(
         world.ok(&[&named[..], &["verify"]].concat()).contains("everything is as it should be")
     );
+    // A slot that somebody put beside the pages, which are elsewhere.
+    fs::copy(world.path("bank/root"), world.path("bank/keys/root")).unwrap();
+    let read = ["--root", "bank/keys/root", "--read-only", "read", "user-2"];
+    let told = world.run(&[&named[..], &read].concat()).stderr;
+    assert!(told.contains("or in that of the vault"), "{told}");
+    // And one in which each event is in two halves, whose first is a private one.
+    let split = r#"
+        [[stream]]
+        match  = "user-{id}"
+        layout = "split"
+        public = ["/id"]
+    "#;
+    made_by_a_program(&world, "halves", split);
+    let other = places("bank", "halves");
+    let told = world.fails(1, &attach("other", &other, &[]));
+    assert!(told.contains("do not belong to the vault"), "{told}");
+    world.ok(&attach("other", &places("halves", "halves"), &[]));
+    assert!(world.ok(&["--dir", "other", "read", "user-1"]).contains("Erika"));
     assert!(
         !world.finds("bank", "Erika") && Path::new(&world.path("folder/oubliette.json")).exists()
     );

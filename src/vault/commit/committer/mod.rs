@@ -28,7 +28,7 @@ use crate::{
     event::{EventId, Generation, KeyId, Layout, PolicyDigest, Subject},
     vault::{
         Admission, Claim, Decision, Destroyed, Destruction, Evidence, KeyRequest, MemoKind,
-        OwnerBackfill, VaultError,
+        OwnerBackfill, VaultError, Watch,
         reading::cache::{Address, Current},
         records::{
             entries::{KeyEntry, SubjectRecord, today},
@@ -55,7 +55,7 @@ pub(in crate::vault) enum Job {
     Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
     NoteOwners(OwnerBackfill, Reply<()>),
     /// Told when it is written, if it says so; else at once.
-    Settle(Hash, Vec<(EventId, Evidence)>, bool, Reply<()>),
+    Settle(Hash, Vec<(EventId, Evidence)>, Option<Arc<Watch>>, bool, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
     Replay(Vec<Decision>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
@@ -179,10 +179,12 @@ impl Committer {
                 Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
-            Job::Settle(subject, found, durably, reply) => match self.settle(subject, &found) {
-                Ok(()) if durably => self.when_written(reply, ()),
-                settled => answer(reply, settled),
-            },
+            Job::Settle(subject, found, watch, durably, reply) => {
+                match self.settle(subject, &found, watch.as_deref()) {
+                    Ok(()) if durably => self.when_written(reply, ()),
+                    settled => answer(reply, settled),
+                }
+            }
             Job::Destroy(destruction, memo, reply) => {
                 let destroyed = self.destroy(&destruction, &memo);
                 wipe_stack();
