@@ -47,7 +47,11 @@ impl DataFolder {
         let root = absolute_root(self.known_root()?.to_owned())?;
         let vault = Vault::open_as(&self.vault(), self.slot(&root)?, self.how)?;
         let store = SqliteStore::open_with(self.events(), OpenMode::Existing)?;
-        self.refuse_others(&store, &vault).await?;
+        let policy = match &given {
+            Some(given) => given.policy().clone(),
+            None => self.adopted(&vault)?.policy().clone(),
+        };
+        self.refuse_others(&store, &vault, policy).await?;
         let settings = self.settings(Some(vault.id().to_string()), &root)?;
         let noted = Noted::nothing().with(settings);
         make_folder(&self.path)?;
@@ -65,7 +69,12 @@ impl DataFolder {
 
     /// An error where the store says that its events are another vault's, or the first that is sealed is not this
     /// one's.
-    async fn refuse_others(&self, store: &SqliteStore, vault: &Vault) -> Result<(), FolderError> {
+    async fn refuse_others(
+        &self,
+        store: &SqliteStore,
+        vault: &Vault,
+        policy: Policy,
+    ) -> Result<(), FolderError> {
         let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         let of_vault = vault.id().to_string();
         if of_store == of_vault {
@@ -79,7 +88,8 @@ impl DataFolder {
                 vault: of_vault,
             });
         }
-        let layer = Oubliette::unresumed(store.clone(), vault.clone(), Policy::sealed_by_default());
+        // Only the policy under which the events were sealed says where the halves of one are.
+        let layer = Oubliette::unresumed(store.clone(), vault.clone(), policy);
         let mut events = layer.read_all(ReadAllOptions::default());
         loop {
             match events.try_next().await {
