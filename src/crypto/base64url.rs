@@ -31,6 +31,15 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     ENGINE.decode(text).ok()
 }
 
+/// The bytes of a text, as [`decode`] gives them, where they are so many; without an allocation.
+pub(crate) fn decode_exactly<const N: usize>(text: &str) -> Option<[u8; N]> {
+    // Decoding asks for room for whole groups of three.
+    let mut room = [0; 64];
+    let fits = text.len() == (N * 4).div_ceil(3) && N + 3 <= room.len();
+    let written = if fits { ENGINE.decode_slice(text, &mut room).ok()? } else { return None };
+    room[..written].try_into().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use base64::prelude::BASE64_URL_SAFE_NO_PAD as SCALAR;
@@ -43,6 +52,7 @@ mod tests {
         fn what_decodes_is_spelled_in_the_one_way(text in "[A-Za-z0-9_-]{0,150}") {
             let decoded = decode(&text);
             prop_assert_eq!(&decoded, &SCALAR.decode(&text).ok());
+            prop_assert_eq!(decode_exactly::<28>(&text), decoded.clone().and_then(|b| b.try_into().ok()));
             if let Some(bytes) = decoded {
                 let mut again = String::new();
                 encode(&bytes, &mut again);
@@ -55,6 +65,8 @@ mod tests {
             let mut text = String::new();
             encode(&bytes, &mut text);
             prop_assert_eq!(&text, &SCALAR.encode(&bytes));
+            let exactly = <[u8; 28]>::try_from(&bytes[..]).ok();
+            prop_assert_eq!(decode_exactly(&text), exactly);
             prop_assert_eq!(decode(&text), Some(bytes));
         }
     }

@@ -1,6 +1,7 @@
 //! What a token is bound to: its associated data.
 
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::{
     KEY_ID_BYTES, KeyId,
@@ -31,6 +32,9 @@ pub struct Context<'a> {
     /// The event's type.
     pub event_type: &'a EventType,
 }
+
+/// Associated data: of an event with one token and ordinary names, without an allocation.
+pub type Associated = SmallVec<[u8; 192]>;
 
 /// The digest of what is in clear beside the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,28 +110,37 @@ impl Context<'_> {
         &self,
         keys: impl ExactSizeIterator<Item = KeyId>,
         public: &PublicDigest,
-    ) -> Vec<u8> {
+    ) -> Associated {
         let (stream, event_type) = (self.stream.as_str(), self.event_type.as_str());
         let fixed = 8 * 4 + 3 + 16 + 32;
-        let capacity = fixed + stream.len() + event_type.len() + KEY_ID_BYTES * keys.len();
-        let mut bytes = Vec::with_capacity(capacity);
-        put(&mut bytes, &[VERSION]);
-        put(&mut bytes, &[AES_256_GCM]);
-        put(&mut bytes, &[self.purpose as u8]);
-        put(&mut bytes, stream.as_bytes());
-        put(&mut bytes, self.event_id.0.as_bytes());
-        put(&mut bytes, event_type.as_bytes());
-        bytes.extend_from_slice(&((keys.len() * KEY_ID_BYTES) as u32).to_be_bytes());
+        let length = fixed + stream.len() + event_type.len() + KEY_ID_BYTES * keys.len();
+        // All of it at once: to let it grow field by field costs more than half of all that follows.
+        let mut bytes = Associated::from_elem(0, length);
+        let mut room = &mut bytes[..];
+        put(&mut room, &[VERSION]);
+        put(&mut room, &[AES_256_GCM]);
+        put(&mut room, &[self.purpose as u8]);
+        put(&mut room, stream.as_bytes());
+        put(&mut room, self.event_id.0.as_bytes());
+        put(&mut room, event_type.as_bytes());
+        take(&mut room, 4).copy_from_slice(&((keys.len() * KEY_ID_BYTES) as u32).to_be_bytes());
         for id in keys {
-            bytes.extend_from_slice(&id.0);
+            take(&mut room, KEY_ID_BYTES).copy_from_slice(&id.0);
         }
-        put(&mut bytes, &public.0);
+        put(&mut room, &public.0);
         bytes
     }
 }
 
-fn put(bytes: &mut Vec<u8>, field: &[u8]) {
+/// Writes a field behind its length.
+fn put(room: &mut &mut [u8], field: &[u8]) {
     // No field comes near 4 GiB: names are short and payloads limited.
-    bytes.extend_from_slice(&(field.len() as u32).to_be_bytes());
-    bytes.extend_from_slice(field);
+    take(room, 4).copy_from_slice(&(field.len() as u32).to_be_bytes());
+    take(room, field.len()).copy_from_slice(field);
+}
+
+fn take<'b>(room: &mut &'b mut [u8], length: usize) -> &'b mut [u8] {
+    let (taken, rest) = std::mem::take(room).split_at_mut(length);
+    *room = rest;
+    taken
 }

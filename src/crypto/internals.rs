@@ -4,7 +4,7 @@
 //! [`Codec`](crate::layer::Codec), which chooses the key and counts what it seals.
 
 pub use super::{
-    context::{Context, PublicDigest, Purpose},
+    context::{Associated, Context, PublicDigest, Purpose},
     key::DataKey,
     plaintext::{Body, Plaintext, UnsealError},
     seal::{SealError, SealPart, open, seal},

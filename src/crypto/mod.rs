@@ -33,7 +33,7 @@ pub(crate) use aead::{Cipher, SECRET_BYTES, Secret, TAG_BYTES, random, random_se
 pub(crate) use base64url::decode as from_base64url;
 pub(crate) use blob::BLOB_OVERHEAD;
 pub(crate) use context::PublicHash;
-pub(crate) use context::{Context, PublicDigest, Purpose};
+pub(crate) use context::{Associated, Context, PublicDigest, Purpose};
 pub(crate) use derive::{Label, derive, derive_salted, keyed};
 pub(crate) use key::{DataKey, KEY_ID_BYTES, KeyId};
 pub(crate) use nonce::NONCE_BYTES;

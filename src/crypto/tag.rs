@@ -41,7 +41,7 @@ impl EventTag {
 
     /// Reads a tag's text; `None`: it is none.
     pub fn parse(text: &str) -> Option<Self> {
-        base64url::decode(text)?.try_into().ok().map(Self)
+        base64url::decode_exactly(text).map(Self)
     }
 
     /// The beginning of the id of the vault that it names.

@@ -34,7 +34,7 @@ pub use holes::{Holes, Shredded, Withheld, WithheldReason};
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::fuzz;
 pub(crate) use json::{Entry, Sink, fill};
-pub(crate) use json::{Filling, Fillings, Kind, Node, Pointer, Tree};
+pub(crate) use json::{Fillings, Kind, Node, Pieces, Pointer, Tree};
 pub use json::{Json, JsonError, MAX_DEPTH, canonical_number};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};

@@ -212,8 +212,8 @@ impl Codec {
         data: &Payload,
         metadata: Option<&Json>,
     ) -> Result<Opened, CodecError> {
-        let document = parse(data, metadata)?;
-        at_once(self.open_stored(event, document, || (data.clone(), metadata.cloned())))
+        let mut document = parse(data, metadata)?;
+        at_once(self.open_stored(event, &mut document, || (data.clone(), metadata.cloned())))
     }
 
     /// Opens several, each as [`Codec::open`] does: one that does not open keeps no other from

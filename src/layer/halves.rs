@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt, future, stream, stream::Peekable};
 
 use super::{
     Layer,
-    document::{Document, Notes},
+    document::{Document, Head, Notes},
     error::unreadable_event,
     opening::are_dead,
     placement::logical_of,
@@ -39,8 +39,33 @@ pub(super) const PATIENCE: usize = 4096;
 pub(super) struct Found {
     /// The event, or its public half, under its logical stream.
     pub(super) event: RecordedEvent,
+    /// What its metadata say, or why they cannot be read.
+    pub(super) head: Result<Head, Unreadable>,
     /// Its private half; boxed, because most events have none and all are moved about.
-    pub(super) private: Option<Box<RecordedEvent>>,
+    pub(super) private: Option<Box<Half>>,
+}
+
+/// The private half of an event.
+#[derive(Debug)]
+pub(super) struct Half {
+    event: RecordedEvent,
+    head: Result<Head, Unreadable>,
+}
+
+impl Half {
+    /// Of an event in this logical stream, if it is genuine.
+    pub(super) fn of(event: RecordedEvent, logical: &StreamName) -> Box<Self> {
+        let head = Head::of(event.metadata.as_ref(), Some(logical));
+        Box::new(Self { event, head })
+    }
+}
+
+impl Found {
+    /// An event without a half, or whose half is not to be looked for.
+    fn alone(event: RecordedEvent) -> Self {
+        let head = Head::of(event.metadata.as_ref(), None);
+        Self { event, head, private: None }
+    }
 }
 
 /// What a stream of deliveries holds once halves are joined.
@@ -67,20 +92,24 @@ pub(super) enum Audience {
 /// What an event is that is stored in one piece or, with its private half, in two.
 pub(super) async fn document_of(
     event: &RecordedEvent,
-    private: Option<&RecordedEvent>,
+    head: Result<Head, Unreadable>,
+    private: Option<Box<Half>>,
     vault: Option<&dyn Keeper>,
 ) -> Result<Document, Unreadable> {
-    let taken_apart = |half: &RecordedEvent| Document::of(half).map(|document| (document, half.id));
-    let private = private.map(taken_apart).transpose()?;
-    match (Document::of(event)?, private) {
-        (Document::Stored(public), Some((Document::Stored(private), id))) => {
-            Ok(Document::Stored(public.join(event.id, private, id)?))
+    let Some(half) = private else {
+        return match Document::behind(head?, event)? {
+            Document::Stored(public) if public.notes.private.is_some() => {
+                Ok(Document::Stored(public.without_half(vault).await?))
+            }
+            document => Ok(document),
+        };
+    };
+    let private = Document::behind(half.head?, &half.event)?;
+    match (Document::behind(head?, event)?, private) {
+        (Document::Stored(public), Document::Stored(private)) => {
+            Ok(Document::Stored(public.join(event.id, private, half.event.id)?))
         }
-        (_, Some(_)) => Err(Unreadable::Tampered),
-        (Document::Stored(public), None) if public.notes.private.is_some() => {
-            Ok(Document::Stored(public.without_half(vault).await?))
-        }
-        (document, None) => Ok(document),
+        _ => Err(Unreadable::Tampered),
     }
 }
 
@@ -98,7 +127,9 @@ struct Join<S> {
     ended: bool,
     queue: VecDeque<Waiting>,
     /// Private halves whose public half has not come yet; each is near the other.
-    held: HashMap<EventId, RecordedEvent>,
+    held: HashMap<EventId, Box<Half>>,
+    /// The logical stream that was noted last: the next one is often the same.
+    last: Option<StreamName>,
 }
 
 /// Joins the halves among the deliveries of all streams; private halves disappear. Only a failure of the store
@@ -117,6 +148,7 @@ pub(super) fn join_all<S: EventStore>(
         ended: false,
         queue: VecDeque::new(),
         held: HashMap::new(),
+        last: None,
     };
     stream::try_unfold(join, |mut join| async move {
         Ok(join.next().await?.map(|joined| (joined, join)))
@@ -132,8 +164,7 @@ impl<S: EventStore> Join<S> {
                 Some(Waiting::Ready(joined)) => return Ok(Some(joined)),
                 Some(Waiting::Half(mut found, id)) if impatient => {
                     // Whether it can be done without, the opening says.
-                    found.private =
-                        self.layer.private_half(&found.event.stream, id).await?.map(Box::new);
+                    found.private = self.layer.private_half(&found.event.stream, id).await?;
                     return Ok(Some(Joined::Event(found)));
                 }
                 Some(waiting) => self.queue.push_front(waiting),
@@ -157,33 +188,39 @@ impl<S: EventStore> Join<S> {
             if self.audience == Audience::Auditors {
                 // Only what is signed counts of it: no note beside it, and no token in it.
                 event.metadata = None;
-                self.ready(Joined::Event(Found { event, private: None }));
+                self.ready(Joined::Event(Found::alone(event)));
             }
             return;
         }
-        let notes = match Notes::of(event.metadata.as_ref()) {
-            Ok(notes) => notes,
+        let head = match Head::of(event.metadata.as_ref(), self.last.as_ref()) {
+            Ok(head) => head,
             Err(unreadable) => return self.misplaced(event, unreadable),
         };
-        let logical = logical_of(&self.layer.codec, &event.stream, &notes);
-        if notes.public.is_some() && (logical.is_ok() || self.may_be_anothers(&notes)) {
-            return self.take_half(event);
+        let notes = &head.notes;
+        if notes.stream.is_some() && notes.stream != self.last {
+            self.last.clone_from(&notes.stream);
         }
-        let private = notes.private.and_then(|id| self.held.remove(&id)).map(Box::new);
+        let logical = logical_of(&self.layer.codec, &event.stream, notes);
+        if notes.public.is_some() && (logical.is_ok() || self.may_be_anothers(notes)) {
+            return self.take_half(Box::new(Half { event, head: Ok(head) }));
+        }
+        let id = notes.private;
+        let private = id.and_then(|id| self.held.remove(&id));
         event.stream = match logical {
             Ok(logical) => logical,
             // What is told of the one half goes for the other.
             Err(unreadable) => return self.misplaced(event, unreadable),
         };
-        self.queue.push_back(match notes.private {
-            Some(id) if private.is_none() => Waiting::Half(Found { event, private }, id),
-            _ => Waiting::Ready(Joined::Event(Found { event, private })),
+        let is_alone = private.is_none();
+        let found = Found { event, head: Ok(head), private };
+        self.queue.push_back(match id {
+            Some(id) if is_alone => Waiting::Half(found, id),
+            _ => Waiting::Ready(Joined::Event(found)),
         });
     }
 
-    fn take_half(&mut self, half: RecordedEvent) {
-        let waits =
-            |waiting: &&mut Waiting| matches!(waiting, Waiting::Half(_, id) if *id == half.id);
+    fn take_half(&mut self, half: Box<Half>) {
+        let waits = |waiting: &&mut Waiting| matches!(waiting, Waiting::Half(_, id) if *id == half.event.id);
         if let Some(waiting) = self.queue.iter_mut().find(waits) {
             return waiting.resolve(half);
         }
@@ -192,12 +229,12 @@ impl<S: EventStore> Join<S> {
         if self.held.len() >= 2 * PATIENCE {
             self.let_go();
         }
-        self.held.insert(half.id, half);
+        self.held.insert(half.event.id, half);
     }
 
     /// Waits no longer for the public halves of those that are held.
     fn let_go(&mut self) {
-        let lone = self.held.drain().map(|(_, half)| Waiting::Ready(Joined::LoneHalf(half)));
+        let lone = self.held.drain().map(|(_, half)| Waiting::Ready(Joined::LoneHalf(half.event)));
         if self.audience == Audience::Auditors {
             self.queue.extend(lone);
         }
@@ -207,7 +244,7 @@ impl<S: EventStore> Join<S> {
         // Anybody can write what looks like a tombstone, and stops no reader.
         let passes = event.is_tombstone() && self.audience == Audience::Readers;
         self.ready(match passes {
-            true => Joined::Event(Found { event, private: None }),
+            true => Joined::Event(Found::alone(event)),
             false => Joined::Misplaced(event, unreadable),
         });
     }
@@ -231,33 +268,34 @@ impl<S: EventStore> Layer<S> {
         &self,
         logical: &StreamName,
         id: EventId,
-    ) -> Result<Option<RecordedEvent>, StoreError> {
+    ) -> Result<Option<Box<Half>>, StoreError> {
         let Some(names) = self.policy().reading_plan(logical).split_names else {
             return Ok(None);
         };
-        Ok(self.find_in(&names.private, [id].into(), None).await?.pop())
+        let half = self.find_in(&names.private, [id].into(), None).await?.pop();
+        Ok(half.map(|half| Half::of(half, logical)))
     }
 
-    /// The notes of an event in the readable half of a logical stream.
+    /// What the metadata say of an event in the readable half of a logical stream.
     ///
     /// # Errors
     /// [`Unreadable::Misplaced`] where they are those of another stream's, or of a private half; others where
     /// they cannot be read. Of what looks like a tombstone, which stops no reader, judging it says so.
-    pub(super) fn notes_under(
+    pub(super) fn head_under(
         &self,
         event: &RecordedEvent,
         logical: &StreamName,
-    ) -> Result<Notes, StoreError> {
-        let placed = Notes::of(event.metadata.as_ref()).and_then(|notes| {
-            let of_another = notes.stream.as_ref().is_some_and(|stream| stream != logical);
-            if of_another || notes.public.is_some() {
+    ) -> Result<Head, StoreError> {
+        let placed = Head::of(event.metadata.as_ref(), Some(logical)).and_then(|head| {
+            let of_another = head.notes.stream.as_ref().is_some_and(|stream| stream != logical);
+            if of_another || head.notes.public.is_some() {
                 Err(Unreadable::Misplaced)
             } else {
-                Ok(notes)
+                Ok(head)
             }
         });
         match placed {
-            Err(_) if event.is_tombstone() => Ok(Notes::default()),
+            Err(_) if event.is_tombstone() => Ok(Head::default()),
             placed => placed.map_err(|unreadable| unreadable_event(unreadable, event)),
         }
     }
@@ -272,11 +310,11 @@ impl<S: EventStore> Layer<S> {
 }
 
 impl Waiting {
-    fn resolve(&mut self, private: RecordedEvent) {
+    fn resolve(&mut self, private: Box<Half>) {
         let taken = std::mem::replace(self, Self::Ready(Joined::CaughtUp));
         *self = match taken {
             Self::Half(mut found, _) => {
-                found.private = Some(Box::new(private));
+                found.private = Some(private);
                 Self::Ready(Joined::Event(found))
             }
             ready @ Self::Ready(_) => ready,
@@ -301,20 +339,20 @@ pub(super) fn join_one<S: EventStore>(
         let (layer, logical) = (Arc::clone(&layer), logical.clone());
         async move {
             let Some(mut event) = public.try_next().await? else { return Ok(None) };
-            let notes = layer.notes_under(&event, &logical)?;
+            let head = layer.head_under(&event, &logical)?;
             event.stream = logical;
-            let mut found = Found { event, private: None };
-            if let Some(id) = notes.private {
-                found.private = match next_is(&mut private, id).await {
+            let half = match head.notes.private {
+                Some(id) => match next_is(&mut private, id).await {
                     Some(half) => Some(half?),
                     // Where it is not next it may be gone, and the search for it would pass by those
                     // of later events.
-                    None if layer.is_dead(&notes).await => None,
+                    None if layer.is_dead(&head.notes).await => None,
                     None => find(&mut private, id).await?,
-                }
-                .map(Box::new);
-            }
-            Ok(Some((found, (public, private))))
+                },
+                None => None,
+            };
+            let half = half.map(|half| Half::of(half, &event.stream));
+            Ok(Some((Found { event, head: Ok(head), private: half }, (public, private))))
         }
     })
 }

@@ -33,8 +33,8 @@ impl Specimen {
             Joined::Event(Found { event, .. }) if event.is_announcement() => {
                 (event, Ok(Document::Clear), false)
             }
-            Joined::Event(Found { event, private }) => {
-                let document = document_of(&event, private.as_deref(), vault).await;
+            Joined::Event(Found { event, head, private }) => {
+                let document = document_of(&event, head, private, vault).await;
                 (event, document, false)
             }
             Joined::Misplaced(event, unreadable) => (event, Err(unreadable), false),

@@ -3,4 +3,4 @@
 //! None of it is part of the library's interface, and it changes without notice. `docs/format.md` specifies
 //! what it reads and writes.
 
-pub use super::document::{Document, Draft, NotedHoles, Notes, Stored, parse};
+pub use super::document::{Document, Draft, NotedHoles, Notes, Parts, Stored, Tokens, parse};

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use super::{
     CodecError, EventRef, Layer, Opened,
-    document::{Document, Notes},
+    document::{Document, Head, Notes},
     error::unreadable_event,
-    halves::{Found, document_of},
+    halves::{Found, Half, document_of},
     opening::is_dead,
     tombstone::{self, Unvouched},
 };
@@ -19,12 +19,12 @@ use crate::{
 impl<S: EventStore> Layer<S> {
     /// Opens an event that was found in the store, as far as the vault can.
     pub(super) async fn open(&self, found: Found) -> Result<RecordedEvent, StoreError> {
-        let Found { mut event, private } = found;
+        let Found { mut event, head, private } = found;
         if event.is_tombstone() {
             self.vouch(&mut event).await?;
             return Ok(event);
         }
-        let opened = self.try_open(&event, private.as_deref()).await;
+        let opened = self.try_open(&event, head, private).await;
         let opened = opened.map_err(|error| error.on_read(&event))?;
         self.count(&event, opened.unsealed, opened.unvouched);
         event.data = opened.data;
@@ -86,8 +86,13 @@ impl<S: EventStore> Layer<S> {
         if event.is_announcement() {
             return;
         }
-        self.unsealed.fetch_add(unsealed.into(), Ordering::Relaxed);
-        self.unvouched.fetch_add(unvouched.into(), Ordering::Relaxed);
+        // Most are neither, and threads that only count nothing would wait for each other.
+        if unsealed {
+            self.unsealed.fetch_add(1, Ordering::Relaxed);
+        }
+        if unvouched {
+            self.unvouched.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Gives an event of the tombstone's type, under its logical stream, the tombstone that it is, if the
@@ -122,15 +127,16 @@ impl<S: EventStore> Layer<S> {
     pub(super) async fn try_open(
         &self,
         event: &RecordedEvent,
-        private: Option<&RecordedEvent>,
+        head: Result<Head, Unreadable>,
+        private: Option<Box<Half>>,
     ) -> Result<Opened, CodecError> {
         let id = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
-        let document = document_of(event, private, self.keeper()).await?;
+        let mut document = document_of(event, head, private, self.keeper()).await?;
         let as_it_stands = || {
             // Only an event that has data reads as it is.
             let data = event.data.clone();
             (data.unwrap_or_else(|| Payload::Bytes([].into())), event.metadata.clone())
         };
-        self.codec.open_stored(id, document, as_it_stands).await
+        self.codec.open_stored(id, &mut document, as_it_stands).await
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Codec, CodecError,
-    document::{self, Document, NotedHoles, Notes, Stored},
+    document::{Document, Head, NotedHoles, Notes, Parts, Stored},
 };
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
@@ -43,9 +43,13 @@ impl<'a> EventRef<'a> {
 impl Document {
     /// What a stored event is, by itself.
     pub(crate) fn of(event: &RecordedEvent) -> Result<Self, Unreadable> {
+        Self::behind(Head::of(event.metadata.as_ref(), None)?, event)
+    }
+
+    /// The same, where its metadata were read before.
+    pub(super) fn behind(head: Head, event: &RecordedEvent) -> Result<Self, Unreadable> {
         let data = event.data.as_ref();
-        let data = data.ok_or(Unreadable::Malformed("the store returned no data"))?;
-        document::parse(data, event.metadata.as_ref())
+        head.with(data.ok_or(Unreadable::Malformed("the store returned no data"))?)
     }
 }
 
@@ -85,7 +89,9 @@ impl Stored {
         vault: &dyn Keeper,
         event: EventRef<'_>,
     ) -> Result<Option<&Holes>, CodecError> {
-        let Some(NotedHoles { holes, mac }) = &self.notes.holes else { return Ok(None) };
+        let Some(NotedHoles { holes, mac }) = self.notes.holes.as_deref() else {
+            return Ok(None);
+        };
         let EventRef { stream, id, event_type } = event;
         let tagged = match mac {
             None => None,
@@ -193,12 +199,12 @@ pub(super) async fn try_token(vault: &dyn Keeper, token: Token, associated: &[u8
 }
 
 impl Codec {
-    /// Opens a stored event as far as the vault can. `as_it_stands` is taken where it was never
-    /// sealed.
+    /// Opens a stored event as far as the vault can, and takes its tokens out of the document. `as_it_stands` is
+    /// taken where it was never sealed.
     pub(super) async fn open_stored(
         &self,
         event: EventRef<'_>,
-        document: Document,
+        document: &mut Document,
         as_it_stands: impl FnOnce() -> (Payload, Option<Json>),
     ) -> Result<Opened, CodecError> {
         let mut opened = Opened {
@@ -211,7 +217,7 @@ impl Codec {
             unsealed: false,
             unvouched: false,
         };
-        let mut stored = match document {
+        let stored = match document {
             Document::Stored(stored) => stored,
             Document::Clear => {
                 let (data, metadata) = as_it_stands();
@@ -222,8 +228,8 @@ impl Codec {
         if let Some(vault) = self.keeper() {
             stored.holes(&**vault, event).await?;
         }
-        let plaintexts = self.unseal(event, &mut stored, &mut opened).await?;
-        self.add_holes(&stored, &mut opened);
+        let plaintexts = self.unseal(event, stored, &mut opened).await?;
+        self.add_holes(stored, &mut opened);
         if opened.unvouched {
             // That a key is destroyed does not show that it was this event's.
             let unsure =
@@ -236,7 +242,7 @@ impl Codec {
 
     /// What is missing of a copy. Without a vault no one is called forgotten.
     fn add_holes(&self, stored: &Stored, opened: &mut Opened) {
-        let Some(NotedHoles { holes, .. }) = &stored.notes.holes else { return };
+        let Some(NotedHoles { holes, .. }) = stored.notes.holes.as_deref() else { return };
         if self.keeper().is_some() {
             opened.shredded.extend(holes.shredded.iter().cloned());
         } else {
@@ -255,10 +261,10 @@ impl Codec {
         event: EventRef<'_>,
         stored: &mut Stored,
         opened: &mut Opened,
-    ) -> Result<Vec<Plaintext>, CodecError> {
+    ) -> Result<Parts, CodecError> {
         let associated = stored.associated(&event.context());
         let tokens = std::mem::take(&mut stored.tokens);
-        let mut plaintexts = Vec::with_capacity(tokens.len());
+        let mut plaintexts = Parts::with_capacity(tokens.len());
         let mut dead = Vec::new();
         for (i, token) in tokens.into_iter().enumerate() {
             let fields = || match stored.notes.fields.get(i) {

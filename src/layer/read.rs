@@ -19,7 +19,7 @@ use futures::{
 
 use super::{
     Layer,
-    document::Notes,
+    document::Head,
     error::unreadable_event,
     halves::{Audience, Found, Joined, join_all, join_one},
     placement::{Placement, logical_of},
@@ -114,7 +114,7 @@ fn public_half<S: EventStore>(
     let strip = move |mut event: RecordedEvent| {
         let (layer, logical) = (Arc::clone(&layer), logical.clone());
         async move {
-            layer.notes_under(&event, &logical)?;
+            layer.head_under(&event, &logical)?;
             // Signed, as sealed, under the logical name.
             let physical = mem::replace(&mut event.stream, logical);
             layer.open_public(&mut event).await?;
@@ -152,20 +152,20 @@ impl<S: EventStore> Open<S> for OneStream {
             event.metadata = None;
             return Ok(Some(event));
         }
-        let placed = Notes::of(event.metadata.as_ref()).and_then(|notes| {
-            logical_of(&layer.codec, &event.stream, &notes)?;
-            Ok(notes)
+        let head = Head::of(event.metadata.as_ref(), Some(&event.stream)).and_then(|head| {
+            logical_of(&layer.codec, &event.stream, &head.notes)?;
+            Ok(head)
         });
-        match placed {
+        match &head {
             // A private half that is read by its own name is no event.
-            Ok(notes) if notes.public.is_some() => return Ok(None),
+            Ok(head) if head.notes.public.is_some() => return Ok(None),
             // Anyone can write what looks like a tombstone, and stops no reader.
             Err(unreadable) if !event.is_tombstone() => {
-                return Err(unreadable_event(unreadable, &event));
+                return Err(unreadable_event(unreadable.clone(), &event));
             }
             Ok(_) | Err(_) => {}
         }
-        layer.open(Found { event, private: None }).await.map(Some)
+        layer.open(Found { event, head, private: None }).await.map(Some)
     }
 }
 

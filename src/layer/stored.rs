@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     CodecError, Layer,
-    document::Notes,
+    document::{Head, Notes},
     error::unreadable_event,
-    halves::Found,
+    halves::{Found, Half},
     placement::Placement,
     sealing::{Witness, Work},
 };
@@ -20,7 +20,7 @@ use crate::{
         EventId, EventType, Holes, Json, NewEvent, OwnerChange, Payload, RecordedEvent, Revision,
         StreamName, Subject,
     },
-    store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError},
+    store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError, Unreadable},
     vault::{Claim, Evidence, Keeper, Tenure},
 };
 
@@ -125,11 +125,12 @@ impl<S: EventStore> Layer<S> {
         ids: &HashSet<EventId>,
     ) -> Result<HashMap<EventId, Said>, StoreError> {
         let mut evidence = HashMap::with_capacity(ids.len());
-        for found in self.find(stream, ids.clone(), Ends::default()).await? {
-            let event = &found.event;
+        for Found { event, head, private } in
+            self.find(stream, ids.clone(), Ends::default()).await?
+        {
             // What does not open is still there in part, and nothing counts but what was
             // claimed before.
-            let opened = self.try_open(event, found.private.as_deref()).await;
+            let opened = self.try_open(&event, head, private).await;
             if let Err(CodecError::Unreadable(unreadable)) = &opened
                 && unreadable.is_newer()
             {
@@ -154,11 +155,13 @@ impl<S: EventStore> Layer<S> {
     pub(super) async fn compare(&self, work: &Work, ends: Ends) -> Result<(), StoreError> {
         let asked: HashMap<EventId, &NewEvent> =
             work.events.iter().map(|(event, _)| (event.id, event)).collect();
-        for found in self.find(&work.stream, asked.keys().copied().collect(), ends).await? {
-            let stored = &found.event;
+        for Found { event, head, private } in
+            self.find(&work.stream, asked.keys().copied().collect(), ends).await?
+        {
+            let stored = &event;
             let Some(asked) = asked.get(&stored.id) else { continue };
             let opened = self
-                .try_open(stored, found.private.as_deref())
+                .try_open(stored, head, private)
                 .await
                 .map_err(|error| error.on_read(stored))?;
             // A copy has the same holes each time; what is missing besides was lost here.
@@ -186,18 +189,24 @@ impl<S: EventStore> Layer<S> {
     ) -> Result<Vec<Found>, StoreError> {
         let placement = self.placement(stream).await?;
         let events = self.find_in(&placement.readable(stream), ids, ends.readable).await?;
+        let read = |event: RecordedEvent| {
+            let head = Head::of(event.metadata.as_ref(), Some(stream));
+            (event, head)
+        };
+        let events: Vec<_> = events.into_iter().map(read).collect();
         // Of what cannot be read, opening it says so.
-        let half_of = |event: &RecordedEvent| Notes::of(event.metadata.as_ref()).ok()?.private;
+        let half_of = |head: &Result<Head, Unreadable>| head.as_ref().ok()?.notes.private;
         let mut halves: HashMap<EventId, RecordedEvent> = HashMap::new();
         if let Placement::Split(names) = &placement {
-            let ids = events.iter().filter_map(half_of).collect();
+            let ids = events.iter().filter_map(|(_, head)| half_of(head)).collect();
             let found = self.find_in(&names.private, ids, ends.private).await?;
             halves.extend(found.into_iter().map(|half| (half.id, half)));
         }
-        let join = |mut event: RecordedEvent| {
-            let private = half_of(&event).and_then(|id| halves.remove(&id)).map(Box::new);
+        let join = |(mut event, head): (RecordedEvent, _)| {
+            let private = half_of(&head).and_then(|id| halves.remove(&id));
+            let private = private.map(|half| Half::of(half, stream));
             event.stream = stream.clone();
-            Found { event, private }
+            Found { event, head, private }
         };
         Ok(events.into_iter().map(join).collect())
     }

@@ -18,7 +18,7 @@ use crate::{
     event::{ANNOUNCEMENTS, Holes, KeyId, Payload, RecordedEvent, Subject, Timestamp},
     layer::{
         CodecError, EventRef, Oubliette, Specimen, TokenFate,
-        document::{Document, Stored},
+        document::{Document, Parts, Stored},
         try_tokens,
     },
     store::{EventStore, StoreError, Unreadable},
@@ -162,7 +162,7 @@ async fn read_again<S: EventStore>(
                 TokenFate::Open(plaintext, _) => Some(plaintext),
                 _ => None,
             });
-            stored.assemble(opened.collect()).ok().and_then(|(data, _)| data)
+            stored.assemble(opened.collect::<Parts>()).ok().and_then(|(data, _)| data)
         }
         Ok(Document::Clear) => event.data.clone(),
         Err(_) => None,

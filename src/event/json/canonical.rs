@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::{Kind, Node, node::write_string};
 
 /// Where canonical text goes: a string, or a hash, so that it need not be kept.
@@ -34,7 +36,8 @@ impl Node<'_> {
         match self.kind() {
             Kind::Null | Kind::Bool => sink.put(self.text()),
             Kind::Number => sink.put(&canonical_number(self.text())),
-            Kind::String => canonical_string(self.text(), self.string(), sink),
+            Kind::String if self.is_plain().1 => sink.put(self.text()),
+            Kind::String => respelled(self.string(), sink),
             Kind::Array => {
                 sink.put("[");
                 for (i, item) in self.children().enumerate() {
@@ -52,9 +55,13 @@ impl Node<'_> {
                         member.canonical_member(i == 0, sink, &[]);
                     }
                 } else {
-                    let mut members: Vec<_> =
+                    let mut members: SmallVec<[Node<'_>; 16]> =
                         self.children().filter(|member| !member.is_left_out(left_out)).collect();
-                    members.sort_by_cached_key(Node::key);
+                    if members.spilled() {
+                        members.sort_by_cached_key(Node::key);
+                    } else {
+                        members.sort_by(|one, other| one.key().cmp(&other.key()));
+                    }
                     for (i, member) in members.into_iter().enumerate() {
                         let within = member.within(left_out);
                         member.canonical_member(i == 0, sink, &within);
@@ -69,7 +76,10 @@ impl Node<'_> {
         if !first {
             sink.put(",");
         }
-        canonical_string(self.spelling(), self.key(), sink);
+        match self.is_plain().0 {
+            true => sink.put(self.spelling()),
+            false => respelled(self.key(), sink),
+        }
         sink.put(":");
         self.canonical(sink, left_out);
     }
@@ -90,19 +100,17 @@ impl Node<'_> {
     }
 
     /// What is left out of a member.
-    fn within<'p>(&self, left_out: &[&'p [&'p str]]) -> Vec<&'p [&'p str]> {
-        let Some(key) = self.key().filter(|_| !left_out.is_empty()) else { return Vec::new() };
+    fn within<'p>(&self, left_out: &[&'p [&'p str]]) -> SmallVec<[&'p [&'p str]; 4]> {
+        let key = self.key().filter(|_| !left_out.is_empty());
+        let Some(key) = key else { return SmallVec::new() };
         let below = |path: &&'p [&'p str]| path.split_first().filter(|(first, _)| **first == key);
         left_out.iter().filter_map(below).map(|(_, rest)| rest).collect()
     }
 }
 
-/// A string: as it is spelled where it has no escapes, because then there is no other way.
-fn canonical_string(spelling: &str, characters: Option<Cow<'_, str>>, sink: &mut impl Sink) {
-    if !spelling.contains('\\') {
-        return sink.put(spelling);
-    }
-    let mut text = String::with_capacity(spelling.len());
+/// A string that has escapes; of one that has none there is only one spelling.
+fn respelled(characters: Option<Cow<'_, str>>, sink: &mut impl Sink) {
+    let mut text = String::new();
     write_string(&characters.unwrap_or_default(), &mut text);
     sink.put(&text);
 }
@@ -123,8 +131,13 @@ pub fn canonical_number(literal: &str) -> Cow<'_, str> {
         Some(magnitude) => ("-", magnitude),
         None => ("", literal),
     };
-    if magnitude != "0" && magnitude.len() <= 40 && magnitude.bytes().all(|b| b.is_ascii_digit()) {
-        return Cow::Borrowed(literal);
+    // Short and without an exponent, as most are: it is written out, and at most zeros are cut off.
+    if magnitude.len() <= 40 && !magnitude.contains(['e', 'E']) {
+        let cut = match magnitude.contains('.') {
+            true => literal.trim_end_matches('0').trim_end_matches('.'),
+            false => literal,
+        };
+        return Cow::Borrowed(if cut == "-0" { "0" } else { cut });
     }
     let (number, exponent) = magnitude.split_once(['e', 'E']).unwrap_or((magnitude, "0"));
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

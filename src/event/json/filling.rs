@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::HashSet, ops::Range};
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{
     Json, JsonError, Kind, MAX_DEPTH, Node, Pointer,
     node::write_string,
@@ -14,7 +16,7 @@ use super::{
 pub(crate) struct Fillings<'a> {
     text: &'a str,
     entries: Vec<Entry>,
-    list: Vec<Blank>,
+    list: SmallVec<[Blank; 8]>,
 }
 
 #[derive(Debug)]
@@ -35,6 +37,11 @@ pub(crate) struct Filling<'a> {
     pub node: Node<'a>,
 }
 
+/// The values of the members of one container, mostly few.
+type Nodes<'n> = SmallVec<[Node<'n>; 16]>;
+/// What is filled into one document.
+pub(crate) type Pieces<'a> = SmallVec<[Filling<'a>; 8]>;
+
 const OTHER: &str = "not a list of fillings";
 
 impl<'a> Fillings<'a> {
@@ -44,7 +51,8 @@ impl<'a> Fillings<'a> {
     /// [`JsonError`] where the text is something else.
     pub(crate) fn read(text: &'a str) -> Result<Self, JsonError> {
         let other = || JsonError::Type(OTHER.to_owned());
-        let mut fillings = Self { text, entries: Vec::new(), list: Vec::new() };
+        let entries = Vec::with_capacity(reader::likely(text.len()));
+        let mut fillings = Self { text, entries, list: SmallVec::new() };
         let mut at = 0;
         while at < text.len() {
             let parent = number(text, &mut at).ok_or_else(other)?;
@@ -112,7 +120,7 @@ fn number(text: &str, at: &mut usize) -> Option<usize> {
 pub(crate) fn fill(
     rest: Option<Node<'_>>,
     hidden: &[&str],
-    mut fillings: Vec<Filling<'_>>,
+    mut fillings: Pieces<'_>,
     gaps: bool,
 ) -> Option<Json> {
     // Sorted once, everything that belongs into one container is a run. That keeps filling linear: a search for each
@@ -123,7 +131,7 @@ pub(crate) fn fill(
     let mut filler = Filler { text: String::with_capacity(room), gaps };
     match rest {
         Some(rest) => filler.container(rest, &fillings, 0, hidden)?,
-        None => filler.members(Vec::new(), &fillings, 0)?,
+        None => filler.members(Nodes::new(), &fillings, 0)?,
     }
     Some(Json::composed(filler.text))
 }
@@ -136,10 +144,10 @@ struct Filler {
 impl Filler {
     /// Writes a container, and into it the `fillings`, which are sorted and belong `depth` steps
     /// from the root or deeper.
-    fn container(
+    fn container<'n>(
         &mut self,
-        node: Node<'_>,
-        fillings: &[Filling<'_>],
+        node: Node<'n>,
+        fillings: &[Filling<'n>],
         depth: usize,
         hidden: &[&str],
     ) -> Option<()> {
@@ -157,10 +165,10 @@ impl Filler {
         Some(())
     }
 
-    fn members(
+    fn members<'n>(
         &mut self,
-        known: Vec<Node<'_>>,
-        fillings: &[Filling<'_>],
+        known: Nodes<'n>,
+        fillings: &[Filling<'n>],
         depth: usize,
     ) -> Option<()> {
         let (own, below) = split(fillings, depth);
@@ -203,7 +211,7 @@ impl Filler {
             }
             write_string(key, &mut self.text);
             self.text.push(':');
-            self.members(Vec::new(), deeper, depth + 1)?;
+            self.members(Nodes::new(), deeper, depth + 1)?;
         }
         Some(())
     }
@@ -263,18 +271,18 @@ fn group<'f, 'a>(below: &'f [Filling<'a>], depth: usize, name: &str) -> &'f [Fil
 
 /// The members of an object with those that are filled in: at their index, or in the place of what
 /// is there already. `None` where one has no key.
-fn with_members<'n>(known: Vec<Node<'n>>, own: &[Filling<'n>]) -> Option<Vec<Node<'n>>> {
+fn with_members<'n>(known: Nodes<'n>, own: &[Filling<'n>]) -> Option<Nodes<'n>> {
     if own.is_empty() {
         return Some(known);
     }
     let keyed = |filling: &Filling<'n>| Some((filling.node.key()?, filling.index, filling.node));
-    let mut new = own.iter().map(keyed).collect::<Option<Vec<_>>>()?;
+    let mut new = own.iter().map(keyed).collect::<Option<SmallVec<[_; 8]>>>()?;
     // Several parts may prepare the same place, and one may have what belongs there.
     new.sort_by(|a, b| (&a.0, a.2.is_skeleton()).cmp(&(&b.0, b.2.is_skeleton())));
     new.dedup_by(|later, first| later.0 == first.0);
     // Two indices are merged from here on: the order of the members that are left, and the old indices of those that
     // come back. A store may have reordered the former; then members end up at the nearest place.
-    let mut stands = vec![false; new.len()];
+    let mut stands: SmallVec<[bool; 16]> = smallvec![false; new.len()];
     let mut known = known;
     for member in &mut known {
         let key = member.key().unwrap_or_default();
@@ -286,7 +294,7 @@ fn with_members<'n>(known: Vec<Node<'n>>, own: &[Filling<'n>]) -> Option<Vec<Nod
     let mut stands = stands.into_iter();
     new.retain(|_| stands.next() == Some(false));
     new.sort_by_key(|(_, index, _)| *index);
-    let mut members = Vec::with_capacity(known.len() + new.len());
+    let mut members = Nodes::with_capacity(known.len() + new.len());
     let mut known = known.into_iter();
     for (_, index, node) in new {
         members.extend(known.by_ref().take(index.saturating_sub(members.len())));

@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 pub(crate) use canonical::Sink;
 pub use canonical::canonical_number;
 pub(crate) use filling::fill;
-pub(crate) use filling::{Filling, Fillings};
+pub(crate) use filling::{Fillings, Pieces};
 pub(crate) use node::{Kind, Node, Tree};
 pub(crate) use pointer::{Pointer, Step};
 pub(crate) use reader::Entry;

@@ -103,7 +103,15 @@ impl<'t> Node<'t> {
     /// The key's characters, where it is a member's value.
     pub(crate) fn key(&self) -> Option<Cow<'t, str>> {
         let spelling = self.spelling();
-        if spelling.is_empty() { None } else { reader::unescape(spelling) }
+        if spelling.is_empty() {
+            return None;
+        }
+        reader::characters(spelling, self.entry().plain_key)
+    }
+
+    /// Whether its key, and its text where it is a string, are spelled without escapes.
+    pub(super) fn is_plain(&self) -> (bool, bool) {
+        (self.entry().plain_key, self.entry().plain)
     }
 
     /// The values of an object's members, or an array's elements, in the text's order.
@@ -145,7 +153,8 @@ impl<'t> Node<'t> {
 
     /// The characters of a string; `None` for every other kind of node.
     pub(crate) fn string(&self) -> Option<Cow<'t, str>> {
-        if self.kind() == Kind::String { reader::unescape(self.text()) } else { None }
+        let is_string = self.kind() == Kind::String;
+        if is_string { reader::characters(self.text(), self.entry().plain) } else { None }
     }
 
     /// What a scalar says: a string's characters, the canonical form of a number, or a truth

@@ -13,6 +13,9 @@ use super::{JsonError, Kind, MAX_DEPTH};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(super) kind: Kind,
+    /// Whether the key, and a string's text, are spelled without escapes, as most are.
+    pub(super) plain_key: bool,
+    pub(super) plain: bool,
     /// The piece that it is in.
     pub(super) from: u32,
     pub(super) to: u32,
@@ -28,12 +31,17 @@ pub(crate) struct Entry {
 
 /// Reads a whole text. The first entry is the root.
 pub(super) fn read(text: &str) -> Result<Vec<Entry>, JsonError> {
-    let mut reader = Reader { text, at: 0, entries: Vec::new() };
+    let mut reader = Reader { text, at: 0, entries: Vec::with_capacity(likely(text.len())) };
     reader.piece(0, false)?;
     if reader.at < text.len() {
         return Err(reader.error("something follows the value"));
     }
     Ok(reader.entries)
+}
+
+/// About how many values a text of this length has, or a few more: so that a list of them need not grow.
+pub(super) fn likely(length: usize) -> usize {
+    (length / 24).clamp(4, 64)
 }
 
 /// Reads a member or an element somewhere in a text, with the white space around it,
@@ -57,6 +65,13 @@ pub(super) fn read_piece(
 
 /// Up to this many members are compared one by one; beyond it a set is quicker.
 const FEW: usize = 16;
+
+/// Where a member's key is, with its quotes.
+#[derive(Default)]
+struct Key {
+    at: Range<usize>,
+    plain: bool,
+}
 
 struct Reader<'a> {
     text: &'a str,
@@ -94,8 +109,8 @@ impl<'a> Reader<'a> {
     fn piece(&mut self, depth: usize, is_member: bool) -> Result<(), JsonError> {
         let from = self.at;
         self.skip_space();
-        let key = if is_member { self.key()? } else { 0..0 };
-        self.entry(from, key, depth)
+        let key = if is_member { self.key()? } else { Key::default() };
+        self.entry(from, &key, depth)
     }
 
     /// As [`Reader::piece`], of whichever kind is here.
@@ -110,62 +125,66 @@ impl<'a> Reader<'a> {
             self.at = start;
             if is_member {
                 let key = self.key()?;
-                return self.entry(from, key, 1);
+                return self.entry(from, &key, 1);
             }
         }
-        self.entry(from, 0..0, 1)
+        self.entry(from, &Key::default(), 1)
     }
 
     /// A key and its colon, with the white space up to the value.
-    fn key(&mut self) -> Result<Range<usize>, JsonError> {
+    fn key(&mut self) -> Result<Key, JsonError> {
         let start = self.at;
         if self.peek() != Some(b'"') {
             return Err(self.error("an object's key must be a string"));
         }
-        self.string()?;
+        let plain = self.string()?;
         let end = self.at;
         self.skip_space();
         if !self.eat(b':') {
             return Err(self.error("a ':' is missing after a key"));
         }
         self.skip_space();
-        Ok(start..end)
+        Ok(Key { at: start..end, plain })
     }
 
-    fn entry(&mut self, from: usize, key: Range<usize>, depth: usize) -> Result<(), JsonError> {
+    fn entry(&mut self, from: usize, key: &Key, depth: usize) -> Result<(), JsonError> {
         let at = self.at;
         let entry = Entry {
             kind: Kind::Null,
+            plain_key: key.plain,
+            plain: false,
             from: self.position(from)?,
             to: 0,
-            key: self.position(key.start)?,
-            key_end: self.position(key.end)?,
+            key: self.position(key.at.start)?,
+            key_end: self.position(key.at.end)?,
             at: self.position(at)?,
             end: 0,
             next: 0,
         };
         let index = self.entries.len();
         self.entries.push(entry);
-        let kind = self.value(depth, index)?;
+        let (kind, plain) = self.value(depth, index)?;
         let end = self.position(self.at)?;
         self.skip_space();
         let (to, next) = (self.position(self.at)?, self.position(self.entries.len())?);
-        self.entries[index] = Entry { kind, to, end, next, ..entry };
+        self.entries[index] = Entry { kind, plain, to, end, next, ..entry };
         Ok(())
     }
 
-    fn value(&mut self, depth: usize, index: usize) -> Result<Kind, JsonError> {
-        match self.peek() {
+    /// What kind of value is here, and whether it is spelled without escapes.
+    fn value(&mut self, depth: usize, index: usize) -> Result<(Kind, bool), JsonError> {
+        let kind = match self.peek() {
+            Some(b'"') => return self.string().map(|plain| (Kind::String, plain)),
             Some(b'{') => self.object(depth, index),
             Some(b'[') => self.array(depth),
-            Some(b'"') => self.string().map(|_| Kind::String),
             Some(b'-' | b'0'..=b'9') => self.number().map(|()| Kind::Number),
             Some(b't') => self.literal("true", Kind::Bool),
             Some(b'f') => self.literal("false", Kind::Bool),
             Some(b'n') => self.literal("null", Kind::Null),
             Some(_) => Err(self.error("no value begins like this")),
             None => Err(self.error("the text ends where a value should stand")),
-        }
+        };
+        kind.map(|kind| (kind, true))
     }
 
     fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Kind, JsonError> {
@@ -232,9 +251,9 @@ impl<'a> Reader<'a> {
     }
 
     fn key_of(&self, member: usize) -> Result<Cow<'a, str>, JsonError> {
-        let (from, to) = (self.entries[member].key as usize, self.entries[member].key_end as usize);
-        let surrogate = JsonError::Syntax { problem: "a lone surrogate", at: from };
-        unescape(&self.text[from..to]).ok_or(surrogate)
+        let Entry { key, key_end, plain_key, .. } = self.entries[member];
+        let surrogate = JsonError::Syntax { problem: "a lone surrogate", at: key as usize };
+        characters(&self.text[key as usize..key_end as usize], plain_key).ok_or(surrogate)
     }
 
     fn array(&mut self, depth: usize) -> Result<Kind, JsonError> {
@@ -264,9 +283,9 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads a string and returns it as spelled, with its quotes. Whether its escapes form
+    /// Reads a string, and says whether it is spelled without escapes. Whether escapes form
     /// characters is checked too, so that unescaping it later cannot fail.
-    fn string(&mut self) -> Result<&'a str, JsonError> {
+    fn string(&mut self) -> Result<bool, JsonError> {
         let start = self.at;
         let bytes = self.text.as_bytes();
         self.at += 1;
@@ -303,7 +322,7 @@ impl<'a> Reader<'a> {
         if escaped && unescape(spelling).is_none() {
             return Err(JsonError::Syntax { problem: "a lone surrogate", at: start });
         }
-        Ok(spelling)
+        Ok(!escaped)
     }
 
     fn digits(&mut self) -> Result<(), JsonError> {
@@ -342,6 +361,11 @@ fn plain(bytes: &[u8]) -> usize {
     let (blocks, _) = bytes.as_chunks();
     let whole = 16 * blocks.iter().position(odd_block).unwrap_or(blocks.len());
     whole + bytes[whole..].iter().position(odd).unwrap_or(bytes.len() - whole)
+}
+
+/// As [`unescape`], where it is known whether there are escapes.
+pub(super) fn characters(spelling: &str, plain: bool) -> Option<Cow<'_, str>> {
+    if plain { Some(Cow::Borrowed(&spelling[1..spelling.len() - 1])) } else { unescape(spelling) }
 }
 
 /// The characters of a string that is spelled with its quotes; `None` for a lone surrogate.

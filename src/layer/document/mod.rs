@@ -11,7 +11,8 @@ mod read;
 mod write;
 
 pub use notes::{NotedHoles, Notes};
-pub use read::{Document, Stored, parse};
+pub(crate) use read::Head;
+pub use read::{Document, Parts, Stored, Tokens, parse};
 pub use write::Draft;
 
 use crate::{

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Head;
 use crate::{
     crypto::{EventTag, Token},
-    event::{EventId, Holes, Json, Kind, LAYER_KEY, Node, Shredded, StreamName, fill},
+    event::{EventId, Holes, Json, Kind, LAYER_KEY, Node, Pieces, Shredded, StreamName, fill},
     store::Unreadable,
 };
 
@@ -27,7 +28,7 @@ pub struct Notes {
     /// Where there is more than one token: the policy's pointers that each covers.
     pub fields: Vec<Vec<String>>,
     /// What was missing already of the event that this is a copy of.
-    pub holes: Option<NotedHoles>,
+    pub holes: Option<Box<NotedHoles>>,
     /// What vouches for the event when its keys are gone; on the public half, where there are two.
     pub mac: Option<EventTag>,
     /// On the public half: the stubs of the private half's tokens, so that the tag can be asked without it.
@@ -47,7 +48,12 @@ pub struct NotedHoles {
 /// The member in which later notes say their version. Those of version 1 do not have it.
 const VERSION_KEY: &str = "v";
 
-const NOT_NOTES: Unreadable = Unreadable::Malformed("`$oubliette` is not as the layer writes it");
+/// What is around a tag that stands alone.
+const BEFORE_TAG: &str = "{\"$oubliette\":{\"mac\":\"";
+const AFTER_TAG: &str = "\"}}";
+
+pub(super) const NOT_NOTES: Unreadable =
+    Unreadable::Malformed("`$oubliette` is not as the layer writes it");
 
 impl Notes {
     /// Whether there is nothing to note.
@@ -61,17 +67,31 @@ impl Notes {
     /// # Errors
     /// As when the event is opened.
     pub(crate) fn of(metadata: Option<&Json>) -> Result<Self, Unreadable> {
-        // A store, or somebody else, may have written the name with escapes.
-        let noted = |text: &str| text.contains(LAYER_KEY) || text.contains("\\u00");
-        match metadata.filter(|json| noted(json.as_str())) {
-            Some(json) => Self::of_metadata(json.try_tree().map_err(|_| NOT_NOTES)?.root()),
-            None => Ok(Self::default()),
-        }
+        Head::of(metadata, None).map(|head| head.notes)
+    }
+
+    /// Whether there may be notes in a text. A store, or somebody else, may have written the name with escapes.
+    pub(super) fn may_be_in(text: &str) -> bool {
+        text.contains(LAYER_KEY) || text.contains("\\u00")
+    }
+
+    /// By far the most frequent: the tag and nothing else, as the layer wrote it. `None`: it may be anything,
+    /// which the general way is to judge.
+    pub(super) fn only_a_tag(metadata: &Json) -> Option<Self> {
+        let text = metadata.as_str().strip_prefix(BEFORE_TAG)?.strip_suffix(AFTER_TAG)?;
+        // No quote and no escape is in it, or it would be no tag.
+        Some(Self { mac: Some(EventTag::parse(text)?), ..Self::default() })
     }
 
     /// The notes in an event's metadata; none where there are none.
-    pub(super) fn of_metadata(metadata: Node<'_>) -> Result<Self, Unreadable> {
-        metadata.member(LAYER_KEY).map(Self::read).transpose().map(Option::unwrap_or_default)
+    ///
+    /// `near`: the stream that they are likely to name, so that its name is not checked again.
+    pub(super) fn of_metadata(
+        metadata: Node<'_>,
+        near: Option<&StreamName>,
+    ) -> Result<Self, Unreadable> {
+        let read = |noted| Self::read(noted, near);
+        metadata.member(LAYER_KEY).map(read).transpose().map(Option::unwrap_or_default)
     }
 
     /// Metadata without the notes; `None` where nothing else is there.
@@ -83,7 +103,7 @@ impl Notes {
             return Some(metadata.clone());
         }
         let other = tree.root().children().any(|member| !is_note(member));
-        if other { fill(Some(tree.root()), &[LAYER_KEY], Vec::new(), false) } else { None }
+        if other { fill(Some(tree.root()), &[LAYER_KEY], Pieces::new(), false) } else { None }
     }
 
     /// Metadata that holds the notes and nothing else.
@@ -133,7 +153,7 @@ impl Notes {
         format!("{{{}}}", members.join(","))
     }
 
-    fn read(node: Node<'_>) -> Result<Self, Unreadable> {
+    fn read(node: Node<'_>, near: Option<&StreamName>) -> Result<Self, Unreadable> {
         let mut notes = Self::default();
         if !node.is_object() {
             return Err(NOT_NOTES);
@@ -147,14 +167,20 @@ impl Notes {
             match value.key().ok_or(NOT_NOTES)?.as_ref() {
                 "stream" => {
                     let name = value.string().ok_or(NOT_NOTES)?;
-                    notes.stream = Some(StreamName::new(name).map_err(|_| NOT_NOTES)?);
+                    notes.stream = Some(match near.filter(|near| near.as_str() == name) {
+                        Some(near) => near.clone(),
+                        None => StreamName::new(name).map_err(|_| NOT_NOTES)?,
+                    });
                 }
                 "private" => notes.private = Some(read_id(value)?),
                 "public" => notes.public = Some(read_id(value)?),
                 "sealed" if value.string().as_deref() == Some("bytes") => notes.sealed_bytes = true,
                 "clear" if value.string().as_deref() == Some("bytes") => notes.clear_bytes = true,
                 "others" if value.text() == "true" => notes.others = true,
-                "holes" => notes.holes = Some(NotedHoles::read(value.text()).ok_or(NOT_NOTES)?),
+                "holes" => {
+                    let noted = NotedHoles::read(value.text()).ok_or(NOT_NOTES)?;
+                    notes.holes = Some(Box::new(noted));
+                }
                 "mac" => {
                     let text = value.string().ok_or(NOT_NOTES)?;
                     notes.mac = Some(EventTag::parse(&text).ok_or(NOT_NOTES)?);

@@ -4,17 +4,24 @@
 //! places to fill all come from that list; a text is composed only where something is filled in, or
 //! where a member of the layer's own must go.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{
     Notes,
     digest::{Clear, digest},
+    notes::NOT_NOTES,
 };
 use crate::{
-    crypto::{Body, Context, Plaintext, PublicDigest, Token},
+    crypto::{Associated, Body, Context, Plaintext, PublicDigest, Token},
     event::{
-        Entry, EventId, Filling, Fillings, Json, Kind, LAYER_KEY, Node, Payload, SEALED_KEY, fill,
+        Entry, EventId, Fillings, Json, Kind, LAYER_KEY, Node, Payload, Pieces, SEALED_KEY,
+        StreamName, fill,
     },
     store::Unreadable,
 };
+
+/// What was opened of an event's parts: mostly one.
+pub type Parts = SmallVec<[Plaintext; 1]>;
 
 /// What a stored event turned out to be.
 #[derive(Debug)]
@@ -27,12 +34,15 @@ pub enum Document {
     Stored(Stored),
 }
 
+/// The tokens of an event: mostly one.
+pub type Tokens = SmallVec<[Token; 1]>;
+
 /// A stored event, taken apart.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Stored {
     /// The tokens, in their order; none on the public half of a split event.
-    pub tokens: Vec<Token>,
+    pub tokens: Tokens,
     /// What the layer noted.
     pub notes: Notes,
     /// The digest that the tokens are bound to.
@@ -90,34 +100,91 @@ impl Text {
         if !root.is_object() || !root.children().any(|member| self.hides(&member)) {
             return Some(self.json.clone());
         }
-        fill(Some(root), self.hidden, Vec::new(), false)
+        fill(Some(root), self.hidden, Pieces::new(), false)
     }
 }
+
+/// What a stored event's metadata say. It is read first: it says of which version all is that is there, and which half
+/// of an event it is.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    /// What the layer noted.
+    pub(crate) notes: Notes,
+    metadata: Metadata,
+}
+
+#[derive(Debug, Default)]
+enum Metadata {
+    /// There are none; or the tag alone, so that nothing of them is bound, and nothing is the user's.
+    #[default]
+    Nothing,
+    /// They hold no notes, and were not looked at any further.
+    Unread(Json),
+    Read(Text),
+}
+
+impl Head {
+    /// Reads an event's metadata. `near`: the stream that they are likely to name.
+    ///
+    /// # Errors
+    /// [`Unreadable`], where the notes cannot be read.
+    pub(crate) fn of(
+        metadata: Option<&Json>,
+        near: Option<&StreamName>,
+    ) -> Result<Self, Unreadable> {
+        let Some(json) = metadata else { return Ok(Self::default()) };
+        if let Some(notes) = Notes::only_a_tag(json) {
+            return Ok(Self { notes, metadata: Metadata::Nothing });
+        }
+        if !Notes::may_be_in(json.as_str()) {
+            return Ok(Self { metadata: Metadata::Unread(json.clone()), ..Self::default() });
+        }
+        let text = Text::read(json, OWN).map_err(|_| NOT_NOTES)?;
+        let notes = Notes::of_metadata(text.root(), near)?;
+        Ok(Self { notes, metadata: Metadata::Read(text) })
+    }
+
+    /// The event whose metadata these are.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub(crate) fn with(self, data: &Payload) -> Result<Document, Unreadable> {
+        let metadata = match self.metadata {
+            Metadata::Nothing => None,
+            Metadata::Unread(json) => Some(Text::read(&json, OWN)?),
+            Metadata::Read(text) => Some(text),
+        };
+        take_apart(data, metadata, self.notes)
+    }
+}
+
+/// The members of metadata that are the layer's own.
+const OWN: &[&str] = &[SEALED_KEY, LAYER_KEY];
 
 /// Takes a stored event apart.
 ///
 /// # Errors
 /// [`Unreadable`]: what is wrong with a token, or with what is around it.
 pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unreadable> {
-    let metadata = metadata.map(|json| Text::read(json, &[SEALED_KEY, LAYER_KEY])).transpose()?;
-    let (aside, notes) = match &metadata {
-        Some(text) => {
-            // First, because they say of which version all is that is here.
-            let notes = Notes::of_metadata(text.root())?;
-            (tokens_in(text.root())?, notes)
-        }
-        None => (None, Notes::default()),
-    };
+    Head::of(metadata, None)?.with(data)
+}
+
+fn take_apart(
+    data: &Payload,
+    metadata: Option<Text>,
+    notes: Notes,
+) -> Result<Document, Unreadable> {
+    let aside = metadata.as_ref().map(|text| tokens_in(text.root())).transpose()?.flatten();
     if notes.private.is_none() && !notes.stubs.is_empty() {
         return Err(Unreadable::Malformed("stubs are noted of no private half"));
     }
     let (tokens, public) = match data {
         Payload::Bytes(bytes) if notes.sealed_bytes => {
-            (Some(vec![Token::from_bytes(bytes.to_vec())?]), None)
+            (Some(smallvec![Token::from_bytes(bytes.to_vec())?]), None)
         }
         Payload::Bytes(_) => (None, Some(Public::Bytes(data.clone()))),
         Payload::Json(json) => match only_a_token(json)? {
-            Some(token) => (Some(vec![token]), None),
+            Some(token) => (Some(smallvec![token]), None),
             None => {
                 let text = Text::read(json, &[SEALED_KEY])?;
                 let tokens = tokens_in(text.root())?;
@@ -172,7 +239,7 @@ fn only_a_token(json: &Json) -> Result<Option<Token>, Unreadable> {
 }
 
 /// The tokens that are in an object; `None` where there are none.
-fn tokens_in(object: Node<'_>) -> Result<Option<Vec<Token>>, Unreadable> {
+fn tokens_in(object: Node<'_>) -> Result<Option<Tokens>, Unreadable> {
     let Some(list) = object.member(SEALED_KEY) else { return Ok(None) };
     if list.kind() != Kind::Array || list.is_empty() {
         return Err(NO_TOKENS);
@@ -229,7 +296,7 @@ impl Stored {
         if self.notes.stubs.is_empty() {
             return Err(Unreadable::HalfMissing);
         }
-        self.tokens = std::mem::take(&mut self.notes.stubs);
+        self.tokens = std::mem::take(&mut self.notes.stubs).into();
         self.parts = self.tokens.len();
         Ok(self)
     }
@@ -247,7 +314,7 @@ impl Stored {
     }
 
     /// The associated data that each of the tokens is bound to.
-    pub fn associated(&self, context: &Context<'_>) -> Vec<u8> {
+    pub fn associated(&self, context: &Context<'_>) -> Associated {
         context.associated(self.tokens.iter().map(Token::key_id), &self.digest)
     }
 
@@ -267,23 +334,20 @@ impl Stored {
     /// [`Unreadable::Malformed`] where an opened part has no place.
     pub fn assemble(
         &self,
-        opened: Vec<Plaintext>,
+        opened: impl Into<Parts>,
     ) -> Result<(Option<Payload>, Option<Json>), Unreadable> {
+        let opened = opened.into();
         let gaps = opened.len() < self.parts;
         let metadata = self.open_metadata(&opened, gaps)?;
         Ok((self.open_data(opened, gaps)?, metadata))
     }
 
-    fn open_data(
-        &self,
-        mut opened: Vec<Plaintext>,
-        gaps: bool,
-    ) -> Result<Option<Payload>, Unreadable> {
+    fn open_data(&self, mut opened: Parts, gaps: bool) -> Result<Option<Payload>, Unreadable> {
         let whole = match opened.iter().position(Plaintext::is_whole) {
             Some(at) => opened.swap_remove(at).into_whole()?,
             None => None,
         };
-        let mut parts = Vec::new();
+        let mut parts: SmallVec<[Fillings<'_>; 1]> = SmallVec::new();
         for part in &opened {
             match part.body()? {
                 Body::Nothing => {}
@@ -318,7 +382,7 @@ impl Stored {
     }
 
     fn open_metadata(&self, opened: &[Plaintext], gaps: bool) -> Result<Option<Json>, Unreadable> {
-        let mut parts = Vec::new();
+        let mut parts: SmallVec<[Fillings<'_>; 1]> = SmallVec::new();
         for part in opened {
             let text = part.metadata()?;
             if !text.is_empty() {
@@ -339,7 +403,7 @@ fn read(text: &str) -> Result<Fillings<'_>, Unreadable> {
 }
 
 fn filled(rest: Option<&Text>, parts: &[Fillings<'_>], gaps: bool) -> Result<Json, Unreadable> {
-    let fillings: Vec<Filling<'_>> = parts
+    let fillings: Pieces<'_> = parts
         .iter()
         .flat_map(Fillings::iter)
         .collect::<Result<_, _>>()

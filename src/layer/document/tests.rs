@@ -79,6 +79,38 @@ fn a_payload_without_public_fields_is_one_token_and_comes_back_byte_for_byte() {
     }
 }
 
+/// The tag alone is read without looking at the text any closer. However a store spells it, it is the same.
+#[test]
+fn metadata_of_a_tag_alone_read_as_when_they_are_spelled_otherwise() {
+    let data = json(r#"{"a":1}"#).into();
+    for tag in ["A".repeat(38), "w_-9".repeat(9) + "xw"] {
+        let as_written = json(&format!(r#"{{"$oubliette":{{"mac":"{tag}"}}}}"#));
+        assert!(Notes::only_a_tag(&as_written).is_some());
+        let as_written = stored(&data, Some(&as_written)).unwrap();
+        assert_eq!(as_written.notes.mac, EventTag::parse(&tag));
+        for other in [
+            format!(r#"{{ "$oubliette": {{"mac": "{tag}"}} }}"#),
+            format!(r#"{{"\u0024oubliette":{{"mac":"{tag}"}}}}"#),
+        ] {
+            let other = json(&other);
+            assert!(Notes::only_a_tag(&other).is_none());
+            let other = stored(&data, Some(&other)).unwrap();
+            assert_eq!((&other.notes, other.digest), (&as_written.notes, as_written.digest));
+            assert_eq!(other.assemble(Vec::new()), as_written.assemble(Vec::new()));
+        }
+    }
+    // What begins and ends so, and is none.
+    for odd in
+        ["A".repeat(37), "A".repeat(39), format!("{}B", "A".repeat(37)), "A".repeat(36) + "=="]
+    {
+        let odd = json(&format!(r#"{{"$oubliette":{{"mac":"{odd}"}}}}"#));
+        assert!(Notes::only_a_tag(&odd).is_none());
+        assert!(matches!(parse(&data, Some(&odd)), Err(Unreadable::Malformed(_))));
+    }
+    let two = json(&format!(r#"{{"$oubliette":{{"mac":"{0}","mac2":"{0}"}}}}"#, "A".repeat(38)));
+    assert!(matches!(parse(&data, Some(&two)), Err(Unreadable::Malformed(_))));
+}
+
 #[test]
 fn public_fields_stay_and_two_people_s_fields_come_back_in_order() {
     let (a, b, place) = (key(1), key(2), Place::new());

@@ -51,7 +51,8 @@ pub(super) async fn seal(
     }
     if let Some(holes) = &event.holes {
         let said = holes.tagged_bytes(&work.stream, event.id, &event.event_type);
-        notes.holes = Some(NotedHoles::new((**holes).clone(), vault.tag_holes(&said).await?));
+        let noted = NotedHoles::new((**holes).clone(), vault.tag_holes(&said).await?);
+        notes.holes = Some(Box::new(noted));
     }
     let public =
         if cut.clear { Some(event.data.clone()) } else { cut.public.clone().map(Payload::Json) };

@@ -34,7 +34,8 @@ fn noted(holes: &Holes) -> Notes {
 
 fn noted_in(era: Era, holes: &Holes) -> Notes {
     let mac = tag(VAULT, era, &said(holes));
-    Notes { holes: Some(NotedHoles::new(holes.clone(), mac)), ..Notes::default() }
+    let noted = NotedHoles::new(holes.clone(), mac);
+    Notes { holes: Some(Box::new(noted)), ..Notes::default() }
 }
 
 fn good() -> Vec<Value> {
