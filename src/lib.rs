@@ -125,7 +125,7 @@
 //! - One process at a time has a vault open. A key takes some hundred bytes; ten million have been tried.
 //! - A permit of the codec lasts five minutes. Forgetting waits for appends in flight no longer than that.
 //! - It needs a Tokio runtime with timers (`enable_time`). Where there is no runtime the answer is an error, not
-//!   a panic; where it has no timers a layer does not open, and a codec that has to wait there fails.
+//!   a panic; where it has no timers a layer does not open, and a codec does not seal.
 //!
 //! # Features
 //!
@@ -136,6 +136,7 @@
 //! | `drill` | no | `audit::drill`: a search of copies and dumps for what would bring somebody back |
 //! | `tpm` | no | the root slot, or a counter as a witness, in a TPM 2.0 |
 //! | `pkcs11` | no | the root slot in a PKCS#11 token |
+//! | `aws-lc` | no | the cipher by AWS-LC in place of the crate `aes-gcm` |
 //! | `conformance` | no | `store::conformance`: the suite for a store's adapter |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

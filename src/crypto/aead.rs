@@ -1,5 +1,8 @@
 //! The one seam to the cipher: AES-256-GCM (NIST SP 800-38D) with 96-bit nonces, random and hedged
 //! against a generator that repeats itself.
+//!
+//! The cipher itself is a library's: `aes-gcm`, or `aws-lc-rs` where the feature `aws-lc` is on. What one seals the
+//! other opens.
 
 use std::{
     fmt,
@@ -8,10 +11,6 @@ use std::{
     sync::OnceLock,
 };
 
-use aes_gcm::{
-    Aes256Gcm, KeyInit,
-    aead::{AeadInOut, inout::InOutBuf},
-};
 use rand::{TryRng, rngs::SysRng};
 use zeroize::Zeroizing;
 
@@ -56,34 +55,104 @@ impl DerefMut for Secret {
     }
 }
 
-// What works with a key does so in a frame of its own, so that the wiping reaches it.
+/// AES-256-GCM with one key's schedule, by one library. What works with a key does so in a frame of its own, never
+/// inlined, so that the wiping reaches it.
+trait Gcm: Sized {
+    fn schedule(secret: &[u8; SECRET_BYTES]) -> Self;
 
-#[inline(never)]
-fn schedule(secret: &[u8; SECRET_BYTES]) -> Box<Aes256Gcm> {
-    Box::new(Aes256Gcm::new(secret.into()))
+    /// Encrypts in place. `None` only beyond GCM's limits: 64 GiB of text and 2^61 bytes of associated data.
+    fn encrypt(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        associated: &[u8],
+        body: &mut [u8],
+    ) -> Option<[u8; TAG_BYTES]>;
+
+    /// Decrypts a text in place, behind which its tag is. If it does not open, it is left as it was or wiped.
+    fn decrypt(&self, nonce: &[u8; NONCE_BYTES], associated: &[u8], sealed: &mut [u8]) -> bool;
 }
 
-#[inline(never)]
-fn encrypt(
-    cipher: &Aes256Gcm,
-    nonce: &[u8; NONCE_BYTES],
-    associated: &[u8],
-    body: &mut [u8],
-) -> Option<[u8; TAG_BYTES]> {
-    let tag = cipher.encrypt_inout_detached(nonce.into(), associated, InOutBuf::from(body));
-    tag.ok().map(Into::into)
+#[cfg(not(feature = "aws-lc"))]
+type Provider = rust_crypto::Provider;
+#[cfg(feature = "aws-lc")]
+type Provider = aws_lc::Provider;
+
+#[cfg(any(test, not(feature = "aws-lc")))]
+mod rust_crypto {
+    use aes_gcm::{
+        Aes256Gcm, KeyInit,
+        aead::{AeadInOut, inout::InOutBuf},
+    };
+
+    use super::{Gcm, NONCE_BYTES, SECRET_BYTES, TAG_BYTES};
+
+    /// On the heap, as [`Secret`](super::Secret) is: the schedule begins with the key.
+    pub(super) struct Provider(Box<Aes256Gcm>);
+
+    impl Gcm for Provider {
+        #[inline(never)]
+        fn schedule(secret: &[u8; SECRET_BYTES]) -> Self {
+            Self(Box::new(Aes256Gcm::new(secret.into())))
+        }
+
+        #[inline(never)]
+        fn encrypt(
+            &self,
+            nonce: &[u8; NONCE_BYTES],
+            associated: &[u8],
+            body: &mut [u8],
+        ) -> Option<[u8; TAG_BYTES]> {
+            let tag = self.0.encrypt_inout_detached(nonce.into(), associated, InOutBuf::from(body));
+            tag.ok().map(Into::into)
+        }
+
+        #[inline(never)]
+        fn decrypt(&self, nonce: &[u8; NONCE_BYTES], associated: &[u8], sealed: &mut [u8]) -> bool {
+            let Some((body, tag)) = sealed.split_last_chunk_mut::<TAG_BYTES>() else {
+                return false;
+            };
+            let (body, tag) = (InOutBuf::from(body), &*tag);
+            self.0.decrypt_inout_detached(nonce.into(), associated, body, tag.into()).is_ok()
+        }
+    }
 }
 
-#[inline(never)]
-fn decrypt(
-    cipher: &Aes256Gcm,
-    nonce: &[u8; NONCE_BYTES],
-    associated: &[u8],
-    body: &mut [u8],
-    tag: &[u8; TAG_BYTES],
-) -> bool {
-    let body = InOutBuf::from(body);
-    cipher.decrypt_inout_detached(nonce.into(), associated, body, tag.into()).is_ok()
+#[cfg(feature = "aws-lc")]
+mod aws_lc {
+    use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+
+    use super::{Gcm, NONCE_BYTES, SECRET_BYTES, TAG_BYTES};
+
+    /// The library keeps the schedule on the heap, and wipes it when it is dropped.
+    pub(super) struct Provider(LessSafeKey);
+
+    impl Gcm for Provider {
+        #[inline(never)]
+        fn schedule(secret: &[u8; SECRET_BYTES]) -> Self {
+            // Refused only where the length is another.
+            Self(LessSafeKey::new(
+                UnboundKey::new(&AES_256_GCM, secret).expect("32 bytes are a key"),
+            ))
+        }
+
+        #[inline(never)]
+        fn encrypt(
+            &self,
+            nonce: &[u8; NONCE_BYTES],
+            associated: &[u8],
+            body: &mut [u8],
+        ) -> Option<[u8; TAG_BYTES]> {
+            let (nonce, associated) = (Nonce::assume_unique_for_key(*nonce), Aad::from(associated));
+            let tag = self.0.seal_in_place_separate_tag(nonce, associated, body).ok()?;
+            tag.as_ref().try_into().ok()
+        }
+
+        #[inline(never)]
+        fn decrypt(&self, nonce: &[u8; NONCE_BYTES], associated: &[u8], sealed: &mut [u8]) -> bool {
+            let (nonce, associated) = (Nonce::assume_unique_for_key(*nonce), Aad::from(associated));
+            self.0.open_in_place(nonce, associated, sealed).is_ok()
+        }
+    }
 }
 
 /// How much of the stack is wiped: several times what a cipher takes below its caller.
@@ -127,10 +196,9 @@ pub(crate) fn random_secret() -> Result<Secret, RandomError> {
     Ok(secret)
 }
 
-/// A key with its schedule computed, which is the expensive part of a short message. On the heap, as
-/// [`Secret`] is: the schedule begins with the key.
+/// A key with its schedule computed, which is the expensive part of a short message.
 pub(crate) struct Cipher {
-    gcm: Box<Aes256Gcm>,
+    gcm: Provider,
     /// Made when something is sealed first: most keys only open.
     nonces: OnceLock<Nonces>,
 }
@@ -143,9 +211,9 @@ impl Cipher {
     pub(crate) fn new(secret: &[u8; SECRET_BYTES]) -> Self {
         // Wiped at once: the frame of the next call overlaps what the schedule
         // was computed in, and where it has gaps, that would stay.
-        let cipher = schedule(secret);
+        let gcm = Provider::schedule(secret);
         wipe_stack();
-        Self { gcm: cipher, nonces: OnceLock::new() }
+        Self { gcm, nonces: OnceLock::new() }
     }
 
     /// Seals the end of a buffer in place: `buffer[at..]` is room for a nonce, then the text, and becomes
@@ -165,7 +233,7 @@ impl Cipher {
     fn nonce(&self, drawn: [u8; DRAWN_BYTES], associated: &[u8], text: &[u8]) -> [u8; NONCE_BYTES] {
         let nonces = self.nonces.get_or_init(|| {
             let mut key = Zeroizing::new([0; KEY_BYTES]);
-            encrypt(&self.gcm, &SET_APART, &[], &mut *key);
+            self.gcm.encrypt(&SET_APART, &[], &mut *key);
             let nonces = Nonces::new(&key);
             wipe_stack();
             nonces
@@ -185,9 +253,8 @@ impl Cipher {
         at: usize,
     ) -> Result<(), RandomError> {
         let text = at + NONCE_BYTES;
-        // GCM's only limits are 64 GiB of text and 2^61 bytes of associated data; no payload
-        // comes near.
-        let tag = encrypt(&self.gcm, &nonce, associated, &mut buffer[text..]);
+        // No payload comes near GCM's limits.
+        let tag = self.gcm.encrypt(&nonce, associated, &mut buffer[text..]);
         wipe::<CIPHER_STACK_BYTES>();
         buffer[at..text].copy_from_slice(&nonce);
         buffer.extend_from_slice(&tag.ok_or(RandomError)?);
@@ -207,15 +274,15 @@ impl Cipher {
         self.seal_under(nonce, associated, buffer, at)
     }
 
-    /// Decrypts `body` in place, and says whether it opens. If not, `body` is left as it was or wiped.
+    /// Decrypts a text in place, behind which its tag is, and says whether it opens. If not, it is left as it was
+    /// or wiped.
     pub(crate) fn open_in_place(
         &self,
         nonce: &[u8; NONCE_BYTES],
         associated: &[u8],
-        body: &mut [u8],
-        tag: &[u8; TAG_BYTES],
+        sealed: &mut [u8],
     ) -> bool {
-        let opens = decrypt(&self.gcm, nonce, associated, body, tag);
+        let opens = self.gcm.decrypt(nonce, associated, sealed);
         wipe::<CIPHER_STACK_BYTES>();
         opens
     }
@@ -253,6 +320,30 @@ mod tests {
         let clone = Cipher::new(&[7; SECRET_BYTES]);
         assert_eq!(clone.nonce(drawn, b"a", b"to Leipzig"), one.0);
         assert_ne!(clone.nonce([8; DRAWN_BYTES], b"a", b"to Leipzig"), one.0);
+    }
+
+    /// Who changes the library reads what was sealed by the other: nonce, ciphertext and tag are the same bytes.
+    #[cfg(feature = "aws-lc")]
+    #[test]
+    fn what_one_library_seals_the_other_opens() {
+        for length in [0, 1, 15, 16, 17, 300, 5000] {
+            let (secret, nonce) = (random().unwrap(), random().unwrap());
+            let (associated, text) = (vec![0xA5; length / 3], vec![0x5A; length]);
+            let ours = rust_crypto::Provider::schedule(&secret);
+            let theirs = aws_lc::Provider::schedule(&secret);
+            let mut one = text.clone();
+            let tag = ours.encrypt(&nonce, &associated, &mut one).unwrap();
+            one.extend_from_slice(&tag);
+            let mut other = text.clone();
+            let tag = theirs.encrypt(&nonce, &associated, &mut other).unwrap();
+            other.extend_from_slice(&tag);
+            assert_eq!(one, other, "{length} bytes");
+            assert!(theirs.decrypt(&nonce, &associated, &mut one));
+            assert_eq!(one[..length], text);
+            *other.last_mut().unwrap() ^= 1;
+            assert!(!ours.decrypt(&nonce, &associated, &mut other.clone()));
+            assert!(!theirs.decrypt(&nonce, &associated, &mut other));
+        }
     }
 
     #[test]

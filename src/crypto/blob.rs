@@ -21,8 +21,10 @@ impl Cipher {
     /// Opens what [`Cipher::seal_blob`] sealed; `None`: it was changed, or sealed under another key.
     pub(crate) fn open_blob(&self, associated: &[u8], blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, sealed) = blob.split_first_chunk::<NONCE_BYTES>()?;
-        let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>()?;
-        let mut opened = Zeroizing::new(body.to_vec());
-        self.open_in_place(nonce, associated, &mut opened, tag).then_some(opened)
+        let length = sealed.len().checked_sub(TAG_BYTES)?;
+        let mut opened = Zeroizing::new(sealed.to_vec());
+        let opens = self.open_in_place(nonce, associated, &mut opened);
+        opened.truncate(length);
+        opens.then_some(opened)
     }
 }

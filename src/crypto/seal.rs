@@ -95,8 +95,7 @@ pub fn open(token: Token, key: &DataKey, associated: &[u8]) -> Result<Plaintext,
     let nonce = token.nonce();
     let mut bytes = token.into_bytes();
     let end = bytes.len() - TAG_BYTES;
-    let (front, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(UnsealError::Tampered)?;
-    if !key.cipher().open_in_place(&nonce, associated, &mut front[BODY_AT..], tag) {
+    if !key.cipher().open_in_place(&nonce, associated, &mut bytes[BODY_AT..]) {
         return Err(UnsealError::Tampered);
     }
     Plaintext::parse(bytes, BODY_AT, end).map_err(UnsealError::Malformed)
