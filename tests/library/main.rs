@@ -1,6 +1,7 @@
 //! The library as its users see it. One program, because each that is linked has the whole library in it;
 //! a file for each property, and those of one feature are there with that feature.
 
+mod allocations;
 mod codec_and_layer;
 #[path = "../common/mod.rs"]
 mod common;

@@ -119,14 +119,14 @@ impl<'a> Reader<'a> {
         self.skip_space();
         let start = self.at;
         if self.peek() == Some(b'"') {
-            self.string()?;
+            let plain = self.string()?;
+            let key = Key { at: start..self.at, plain };
             self.skip_space();
-            let is_member = self.peek() == Some(b':');
-            self.at = start;
-            if is_member {
-                let key = self.key()?;
+            if self.eat(b':') {
+                self.skip_space();
                 return self.entry(from, &key, 1);
             }
+            self.at = start;
         }
         self.entry(from, &Key::default(), 1)
     }
