@@ -169,7 +169,12 @@ pub(crate) fn wipe_stack() {
 /// How much of it a cipher that seals or opens may take, in an optimised build: it spills round keys
 /// there, any two neighbours of which give the key back. About twice what `encrypt` and all below it
 /// take as compiled for x86-64, in hardware or in software.
-const CIPHER_STACK_BYTES: usize = if cfg!(debug_assertions) { STACK_BYTES } else { 2048 };
+const CIPHER_STACK_BYTES: usize = match (cfg!(debug_assertions), cfg!(feature = "aws-lc")) {
+    (true, _) => STACK_BYTES,
+    // Its functions for processors with wide vectors take more, and those without any.
+    (false, true) => 8 * 1024,
+    (false, false) => 2048,
+};
 
 #[inline(never)]
 fn wipe<const BYTES: usize>() {
@@ -225,24 +230,33 @@ impl Cipher {
         buffer: &mut Vec<u8>,
         at: usize,
     ) -> Result<(), RandomError> {
-        let nonce = self.nonce(random()?, associated, &buffer[at + NONCE_BYTES..]);
+        let nonce = self.nonce(random()?, associated, &buffer[at + NONCE_BYTES..])?;
         self.seal_under(nonce, associated, buffer, at)
     }
 
     /// The nonce of a text, from what was drawn for it.
-    fn nonce(&self, drawn: [u8; DRAWN_BYTES], associated: &[u8], text: &[u8]) -> [u8; NONCE_BYTES] {
-        let nonces = self.nonces.get_or_init(|| {
-            let mut key = Zeroizing::new([0; KEY_BYTES]);
-            self.gcm.encrypt(&SET_APART, &[], &mut *key);
-            let nonces = Nonces::new(&key);
-            wipe_stack();
-            nonces
-        });
+    fn nonce(
+        &self,
+        drawn: [u8; DRAWN_BYTES],
+        associated: &[u8],
+        text: &[u8],
+    ) -> Result<[u8; NONCE_BYTES], RandomError> {
+        let nonces = match self.nonces.get() {
+            Some(nonces) => nonces,
+            None => {
+                let mut key = Zeroizing::new([0; KEY_BYTES]);
+                // Of a cipher that fails, the key of all nonces would be one of zeros, for good.
+                self.gcm.encrypt(&SET_APART, &[], &mut *key).ok_or(RandomError)?;
+                let nonces = Nonces::new(&key);
+                wipe_stack();
+                self.nonces.get_or_init(|| nonces)
+            }
+        };
         let mut nonce = nonces.nonce(drawn, associated, text);
         if nonce == SET_APART {
             nonce[0] = 0;
         }
-        nonce
+        Ok(nonce)
     }
 
     fn seal_under(
@@ -306,7 +320,7 @@ mod tests {
         let drawn = [9; DRAWN_BYTES];
         let seal = |associated: &[u8], text: &[u8]| {
             let mut buffer = [&[0; NONCE_BYTES], text].concat();
-            let nonce = cipher.nonce(drawn, associated, text);
+            let nonce = cipher.nonce(drawn, associated, text).unwrap();
             cipher.seal_under(nonce, associated, &mut buffer, 0).unwrap();
             assert_eq!(*cipher.open_blob(associated, &buffer).unwrap(), text);
             (nonce, buffer)
@@ -318,8 +332,8 @@ mod tests {
         }
         // Another instance of the same key, as in the other clone.
         let clone = Cipher::new(&[7; SECRET_BYTES]);
-        assert_eq!(clone.nonce(drawn, b"a", b"to Leipzig"), one.0);
-        assert_ne!(clone.nonce([8; DRAWN_BYTES], b"a", b"to Leipzig"), one.0);
+        assert_eq!(clone.nonce(drawn, b"a", b"to Leipzig").unwrap(), one.0);
+        assert_ne!(clone.nonce([8; DRAWN_BYTES], b"a", b"to Leipzig").unwrap(), one.0);
     }
 
     /// Who changes the library reads what was sealed by the other: nonce, ciphertext and tag are the same bytes.

@@ -184,6 +184,10 @@ impl Codec {
     /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what happened to it. The
     /// answer is durable.
     ///
+    /// Your word is about all attempts to store the event. So say that it is not there only once nothing can store it any
+    /// more: after a start, before anything else is sealed; or where you know that nobody seals and stores the same event
+    /// again while you look. Withdrawn though it is stored, its owner's forgetting does not reach it.
+    ///
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub async fn settle(&self, event: EventId, stored: bool) -> Result<Settled, CodecError> {

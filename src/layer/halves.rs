@@ -55,7 +55,7 @@ pub(super) struct Half {
 impl Half {
     /// Of an event in this logical stream, if it is genuine.
     pub(super) fn of(event: RecordedEvent, logical: &StreamName) -> Box<Self> {
-        let head = Head::of(event.metadata.as_ref(), Some(logical));
+        let head = Head::of(event.metadata.as_ref(), Some(logical)).map(Head::kept);
         Box::new(Self { event, head })
     }
 }
@@ -193,7 +193,7 @@ impl<S: EventStore> Join<S> {
             return;
         }
         let head = match Head::of(event.metadata.as_ref(), self.last.as_ref()) {
-            Ok(head) => head,
+            Ok(head) => head.kept(),
             Err(unreadable) => return self.misplaced(event, unreadable),
         };
         let notes = &head.notes;

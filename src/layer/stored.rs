@@ -21,7 +21,7 @@ use crate::{
         StreamName, Subject,
     },
     store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError, Unreadable},
-    vault::{Claim, Evidence, Keeper, Tenure},
+    vault::{Claim, Evidence, Keeper, Tenure, VaultError},
 };
 
 /// The digest of an event's type and payload. How a store respells JSON makes no difference.
@@ -52,8 +52,8 @@ impl Ends {
 enum Said {
     /// Its content, and the owner changes that it states.
     Readable { content: [u8; 32], changes: Vec<OwnerChange> },
-    /// A newer program wrote it.
-    Newer,
+    /// It is there, and what it says is not known: a newer program wrote it, or the store returned no data.
+    Unknown,
 }
 
 impl<S: EventStore> Witness for Layer<S> {
@@ -90,8 +90,8 @@ impl<S: EventStore> Layer<S> {
             Some(Said::Readable { content, changes }) => {
                 Some((event, Evidence::Found { content: *content, changes: changes.clone() }))
             }
-            // Whether it states what was claimed, only a newer program can say: the claim stays open.
-            Some(Said::Newer) => None,
+            // Whether it states what was claimed, cannot be told: the claim stays open.
+            Some(Said::Unknown) => None,
         };
         let evidence = open.into_iter().filter_map(evidence).collect();
         vault.settle_by(dependent, evidence, Some(&look)).await.map_err(vault_error)
@@ -131,14 +131,23 @@ impl<S: EventStore> Layer<S> {
             // What does not open is still there in part, and nothing counts but what was
             // claimed before.
             let opened = self.try_open(&event, head, private).await;
-            if let Err(CodecError::Unreadable(unreadable)) = &opened
-                && unreadable.is_newer()
-            {
-                evidence.insert(event.id, Said::Newer);
+            let opened = match opened {
+                Ok(opened) => Some(opened),
+                Err(CodecError::Unreadable(unreadable)) if unreadable.is_newer() => {
+                    evidence.insert(event.id, Said::Unknown);
+                    continue;
+                }
+                Err(CodecError::Unreadable(_) | CodecError::Vault(VaultError::KeyMissing(_))) => {
+                    None
+                }
+                // It may well open the next time. Judged by what it looks like sealed, it would pass for another event.
+                Err(error) => return Err(error.into()),
+            };
+            let data = opened.and_then(|opened| opened.data).or_else(|| event.data.clone());
+            let Some(data) = data else {
+                evidence.insert(event.id, Said::Unknown);
                 continue;
-            }
-            let data = opened.ok().and_then(|opened| opened.data).or_else(|| event.data.clone());
-            let Some(data) = data else { continue };
+            };
             let changes = self.codec.policy().stated_owners(stream, &event.event_type, &data);
             let content = content(&event.event_type, &data);
             evidence.insert(event.id, Said::Readable { content, changes });
@@ -265,6 +274,6 @@ fn is_same(one: &Payload, other: &Payload) -> bool {
     }
 }
 
-fn vault_error(error: crate::vault::VaultError) -> StoreError {
+fn vault_error(error: VaultError) -> StoreError {
     CodecError::from(error).into()
 }

@@ -138,6 +138,9 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// `append` and `restore` may be dropped at any await; whether the events were written is then
 /// unknown, and a retry with the same ids tells. Streams may be dropped at any time.
 ///
+/// Once an append has returned an error, it writes nothing any more: what a read does not find from then on is not there.
+/// A store whose server may still be at it when the connection is lost waits, or asks it, before it returns.
+///
 /// ```
 /// use std::sync::Arc;
 /// use futures::StreamExt;

@@ -116,7 +116,8 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
 
     /// Settles claims of a subject by what is known of their events. What is not in the store counts under the
     /// guard of the look that did not find it, or of the append that did not write it, and only where no other
-    /// append of the event was in flight since that guard was given.
+    /// append of the event was in flight since that guard was given. Without one, the writer's own word that the event
+    /// was not written counts for all its attempts.
     fn settle_by(
         &self,
         subject: &Subject,
@@ -126,9 +127,6 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
 
     /// Settles a claim by its caller's word, durably.
     fn settle_for_caller(&self, event: EventId, stored: bool) -> Answer<Settled>;
-
-    /// Whether a claim of this event is its caller's to settle.
-    fn is_callers(&self, event: EventId) -> Answer<bool>;
 
     /// The claims that only the caller of a codec can settle.
     fn open_claims(&self) -> Answer<Vec<OpenClaim>>;
@@ -360,17 +358,15 @@ impl Keeper for Vault {
         under: Option<&Guard>,
     ) -> Answer<()> {
         let (vault, subject) = (self.clone(), subject.clone());
-        let watch = under.and_then(|guard| self.guards().watch(guard));
+        // A guard that is gone is not the same as none: under it, nothing counts that was not found.
+        let gone = || Arc::new(self.begin_look(Vec::new()));
+        let watch = under.map(|guard| self.guards().watch(guard).unwrap_or_else(gone));
         later(async move { vault.settle_by(&subject, found, watch).await })
     }
 
     fn settle_for_caller(&self, event: EventId, stored: bool) -> Answer<Settled> {
         let vault = self.clone();
         later(async move { vault.settle_for_caller(event, stored).await })
-    }
-
-    fn is_callers(&self, event: EventId) -> Answer<bool> {
-        now(self.is_callers(event))
     }
 
     fn open_claims(&self) -> Answer<Vec<OpenClaim>> {

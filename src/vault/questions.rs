@@ -106,7 +106,7 @@ pub(crate) enum Evidence {
     /// The claim's event: its writer says so.
     Written,
     /// An event that somebody looked at. The claim counts if this is its event, or states the
-    /// same changes.
+    /// same changes; else it is as if there were [nothing](Self::Nothing).
     Found {
         /// The digest of its type and payload, as in [`Claim::content`].
         content: [u8; 32],

@@ -51,7 +51,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     /// Records that are newer than on the disk. Only the committer writes here.
     unsaved: Mutex<HashMap<Hash, SubjectRecord>>,
-    /// Claims that are not to be withdrawn, because their events are about to be written.
+    /// Events that somebody is about to write, or looks for: claims are withdrawn only where no two of these overlap.
     pub(super) in_flight: Arc<in_flight::Events>,
 }
 

@@ -55,7 +55,7 @@ impl Node<'_> {
                         member.canonical_member(i == 0, sink, &[]);
                     }
                 } else {
-                    let mut members: SmallVec<[Node<'_>; 16]> =
+                    let mut members: SmallVec<[Node<'_>; 8]> =
                         self.children().filter(|member| !member.is_left_out(left_out)).collect();
                     if members.spilled() {
                         members.sort_by_cached_key(Node::key);

@@ -38,7 +38,7 @@ pub(crate) struct Filling<'a> {
 }
 
 /// The values of the members of one container, mostly few.
-type Nodes<'n> = SmallVec<[Node<'n>; 16]>;
+type Nodes<'n> = SmallVec<[Node<'n>; 8]>;
 /// What is filled into one document.
 pub(crate) type Pieces<'a> = SmallVec<[Filling<'a>; 8]>;
 

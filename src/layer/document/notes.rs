@@ -52,8 +52,7 @@ const VERSION_KEY: &str = "v";
 const BEFORE_TAG: &str = "{\"$oubliette\":{\"mac\":\"";
 const AFTER_TAG: &str = "\"}}";
 
-pub(super) const NOT_NOTES: Unreadable =
-    Unreadable::Malformed("`$oubliette` is not as the layer writes it");
+const NOT_NOTES: Unreadable = Unreadable::Malformed("`$oubliette` is not as the layer writes it");
 
 impl Notes {
     /// Whether there is nothing to note.

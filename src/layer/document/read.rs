@@ -9,7 +9,6 @@ use smallvec::{SmallVec, smallvec};
 use super::{
     Notes,
     digest::{Clear, digest},
-    notes::NOT_NOTES,
 };
 use crate::{
     crypto::{Associated, Body, Context, Plaintext, PublicDigest, Token},
@@ -118,7 +117,7 @@ enum Metadata {
     /// There are none; or the tag alone, so that nothing of them is bound, and nothing is the user's.
     #[default]
     Nothing,
-    /// They hold no notes, and were not looked at any further.
+    /// They hold no notes, or it was forgotten where their values are.
     Unread(Json),
     Read(Text),
 }
@@ -139,9 +138,20 @@ impl Head {
         if !Notes::may_be_in(json.as_str()) {
             return Ok(Self { metadata: Metadata::Unread(json.clone()), ..Self::default() });
         }
-        let text = Text::read(json, OWN).map_err(|_| NOT_NOTES)?;
+        let text = Text::read(json, OWN)?;
         let notes = Notes::of_metadata(text.root(), near)?;
         Ok(Self { notes, metadata: Metadata::Read(text) })
+    }
+
+    /// The same, to be kept for some time: without the places of its values, if these are many. An event of ours has few;
+    /// anybody who can write to the store may have made others.
+    pub(crate) fn kept(mut self) -> Self {
+        if let Metadata::Read(text) = &self.metadata
+            && text.entries.len() > FEW
+        {
+            self.metadata = Metadata::Unread(text.json.clone());
+        }
+        self
     }
 
     /// The event whose metadata these are.
@@ -158,6 +168,8 @@ impl Head {
     }
 }
 
+/// Up to how many values of metadata are remembered while an event waits for its other half.
+const FEW: usize = 64;
 /// The members of metadata that are the layer's own.
 const OWN: &[&str] = &[SEALED_KEY, LAYER_KEY];
 

@@ -118,3 +118,30 @@ async fn a_look_from_before_an_event_was_stored_does_not_withdraw_its_claim() {
         assert_eq!(shape(&bank, "account-1").await, "sspt", "{handle:?}");
     }
 }
+
+/// An event that is there and does not open this time is not another event: its claim stays open, and whoever asked is
+/// told. Its owner is sealed, so that it shows nothing of what it states.
+#[tokio::test]
+async fn an_event_that_cannot_be_opened_just_now_does_not_withdraw_its_claim() {
+    let bank_policy = BANK.replace(r#"["/owner", "/amount"]"#, r#"["/amount"]"#);
+    let policy = || Policy::parse(&bank_policy).unwrap();
+    let (store, vault) = (Far::default(), Vault::in_memory().unwrap());
+    let bank = Oubliette::open(store.clone(), vault.clone(), policy()).await.unwrap();
+    let relay = Relay::to(&vault);
+    let other = Oubliette::over(store.clone(), Codec::over(Arc::new(relay.clone()), policy()));
+    put(&bank, "user-1", "Registered", r#"{"id":1,"name":"Ada"}"#).await.unwrap();
+    for layer in [&bank, &other] {
+        put(layer, "account-1", "Noted", r#"{"memo":"leer"}"#).await.unwrap();
+    }
+    // Stored, and neither its answer nor its own look arrives.
+    store.append.store(true, Ordering::SeqCst);
+    store.unreachable.store(1, Ordering::SeqCst);
+    store.append_on.notify_one();
+    put(&other, "account-1", "Opened", r#"{"owner":"user-1"}"#).await.unwrap_err();
+
+    relay.lose_a_key();
+    let late = put(&other, "account-1", "Opened", r#"{"owner":"user-2"}"#).await.unwrap_err();
+    assert!(crate::words::chain(&late).contains("the line was cut"), "{late}");
+    let erased = bank.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert_eq!((erased.subjects, erased.not_reached.len()), (2, 0));
+}

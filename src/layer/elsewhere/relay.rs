@@ -59,7 +59,6 @@ enum Ask {
     Claim(Vec<Claim>, bool),
     SettleBy(Subject, Vec<(EventId, Evidence)>, Option<GuardId>),
     SettleForCaller(EventId, bool),
-    IsCallers(EventId),
     OpenClaims,
     AcknowledgeClaim(EventId),
     Release(GuardId),
@@ -139,6 +138,8 @@ pub(super) struct Relay {
     line: mpsc::UnboundedSender<(Vec<u8>, Option<Told>)>,
     /// Once set, it releases nothing any more: a client that was killed.
     dead: Arc<AtomicBool>,
+    /// Once set, the next key to open with does not come.
+    loses_a_key: Arc<AtomicBool>,
 }
 
 impl Relay {
@@ -147,12 +148,17 @@ impl Relay {
         let (line, asked) = mpsc::unbounded_channel();
         let (vault, id) = (vault.clone(), vault.id());
         thread::spawn(move || keep(&vault, asked));
-        Self { id, line, dead: Arc::default() }
+        Self { id, line, dead: Arc::default(), loses_a_key: Arc::default() }
     }
 
     /// From now on it says nothing more.
     pub(super) fn kill(&self) {
         self.dead.store(true, Ordering::SeqCst);
+    }
+
+    /// The next key to open with does not come: the line is cut, or a page cannot be read.
+    pub(super) fn lose_a_key(&self) {
+        self.loses_a_key.store(true, Ordering::SeqCst);
     }
 
     fn ask<T: DeserializeOwned + Send + 'static>(&self, ask: &Ask) -> Answer<T> {
@@ -222,6 +228,10 @@ impl Keeper for Relay {
     }
 
     fn opening_key(&self, id: KeyId) -> Answer<KeyLookup> {
+        if self.loses_a_key.swap(false, Ordering::SeqCst) {
+            let lost = VaultError::Storage("the line was cut".into());
+            return Either::Right(async { Err(lost) }.boxed());
+        }
         self.ask_for(&Ask::OpeningKey(id), |state| match state {
             State::Live(key, subject) => KeyLookup::Live { key: key.into_key(), subject },
             State::Shredded(erasure) => KeyLookup::Shredded { erasure },
@@ -297,10 +307,6 @@ impl Keeper for Relay {
 
     fn settle_for_caller(&self, event: EventId, stored: bool) -> Answer<Settled> {
         self.ask(&Ask::SettleForCaller(event, stored))
-    }
-
-    fn is_callers(&self, event: EventId) -> Answer<bool> {
-        self.ask(&Ask::IsCallers(event))
     }
 
     fn open_claims(&self) -> Answer<Vec<OpenClaim>> {
@@ -385,12 +391,15 @@ async fn answer(vault: &dyn Keeper, held: &Held, ask: Ask) -> Vec<u8> {
         Ask::SettleBy(subject, found, under) => {
             let settled = {
                 let held = held.lock().unwrap();
-                vault.settle_by(&subject, found, under.and_then(|id| held.get(&id)))
+                match under.map(|id| held.get(&id)) {
+                    // It was let go of meanwhile: nothing is settled by it.
+                    Some(None) => return told(Ok(())),
+                    under => vault.settle_by(&subject, found, under.flatten()),
+                }
             };
             told(settled.await)
         }
         Ask::SettleForCaller(event, stored) => told(vault.settle_for_caller(event, stored).await),
-        Ask::IsCallers(event) => told(vault.is_callers(event).await),
         Ask::OpenClaims => told(vault.open_claims().await),
         Ask::AcknowledgeClaim(event) => told(vault.acknowledge_claim(event).await),
         Ask::Release(_) => unreachable!("released in order"),

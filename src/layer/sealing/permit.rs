@@ -5,7 +5,7 @@
 //! stored. The layer holds one for an append, the codec's caller one for each event.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -13,7 +13,7 @@ use super::{Witness, Work};
 use crate::{
     event::{EventId, KeyId, NewEvent, Subject},
     policy::CutEvent,
-    vault::{Evidence, Guard, Keeper, KeyLookup, Settled, VaultError},
+    vault::{Evidence, Guard, Keeper, KeyLookup, Settled, Tenure, VaultError},
     words::chain,
 };
 
@@ -48,14 +48,24 @@ impl Permit {
         let mut claims = Vec::new();
         for work in work {
             let states = |(_, cut): &&(NewEvent, CutEvent)| !cut.owners.is_empty();
+            let mut begun = Vec::new();
             for (event, _) in work.events.iter().filter(states) {
-                claims.push(OpenClaims {
-                    subject: Subject::of(&work.stream),
-                    event: event.id,
-                    is_retry: vault.is_callers(event.id).await?,
-                    in_flight: vault.begin_claims(vec![event.id]).await?,
-                });
+                begun.push((event.id, vault.begin_claims(vec![event.id]).await?));
             }
+            if begun.is_empty() {
+                continue;
+            }
+            // Asked for once they are under way: an attempt that ended before has left its claim open by now, and one
+            // that has not is seen to overlap this one.
+            let subject = Subject::of(&work.stream);
+            let state = vault.subject_state(&subject).await?;
+            let open: HashSet<_> = state.tenures.iter().flat_map(Tenure::open_claims).collect();
+            claims.extend(begun.into_iter().map(|(event, in_flight)| OpenClaims {
+                subject: subject.clone(),
+                event,
+                is_retry: open.contains(&event),
+                in_flight,
+            }));
         }
         let (admission, keys) = (Arc::new(admission), Vec::new());
         Ok(Self { vault: Arc::clone(vault), admission, claims, keys })

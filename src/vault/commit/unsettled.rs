@@ -220,13 +220,6 @@ impl Committer {
 }
 
 impl Vault {
-    /// Whether a claim of this event is its caller's to settle.
-    pub(crate) fn is_callers(&self, event: EventId) -> Result<bool, VaultError> {
-        let Some(claim) = self.shared().caller_claim(event)? else { return Ok(false) };
-        let record = self.shared().own_record(&claim.subject)?;
-        Ok(record.is_some_and(|record| record.is_open(event)))
-    }
-
     /// The claims that only the caller of a codec can settle, but for those whose permits are held; and
     /// those that were settled too late.
     pub(crate) fn open_claims(&self) -> Result<Vec<OpenClaim>, VaultError> {

@@ -180,7 +180,10 @@ impl Committer {
                 Err(error) => answer(reply, Err(error)),
             },
             Job::Settle(subject, found, watch, durably, reply) => {
-                match self.settle(subject, &found, watch.as_deref()) {
+                let settled = self.settle(subject, &found, watch.as_deref());
+                // Before the answer: whoever hears it may begin anew at once.
+                drop(watch);
+                match settled {
                     Ok(()) if durably => self.when_written(reply, ()),
                     settled => answer(reply, settled),
                 }
