@@ -84,16 +84,25 @@ impl Tombstones {
         has_room
     }
 
-    /// The erasures of which fewer are there than the vault set.
-    fn short(&self, books: &Books) -> HashSet<ErasureId> {
-        let there = |erasure, of: &HashMap<ErasureId, HashSet<u64>>| {
-            of.get(erasure).map_or(0, HashSet::len) as u64
-        };
-        let records = books.records.iter().filter(|(erasure, record)| {
-            let known = there(erasure, &self.counted) + there(erasure, &self.left_out);
-            record.done && known < record.streams
-        });
-        records.map(|(erasure, _)| *erasure).collect()
+    /// In how many streams one of an erasure is there; and in how many others the vault sets none again.
+    fn known_of(&self, erasure: ErasureId) -> (u64, u64) {
+        let none = HashSet::new();
+        let there = self.counted.get(&erasure).unwrap_or(&none);
+        let not_again = self.left_out.get(&erasure).unwrap_or(&none).difference(there).count();
+        (there.len() as u64, not_again as u64)
+    }
+
+    /// The erasures of which fewer are known than the vault set, with how many these were and are, as in
+    /// [`Self::known_of`].
+    fn short<'b>(
+        &self,
+        books: &'b Books,
+    ) -> impl Iterator<Item = (&'b ErasureId, u64, (u64, u64))> {
+        books.records.iter().filter(|(_, record)| record.done).filter_map(|(erasure, record)| {
+            let (there, not_again) = self.known_of(*erasure);
+            let is_short = there + not_again < record.streams;
+            is_short.then_some((erasure, record.streams, (there, not_again)))
+        })
     }
 
     /// Where fewer are there than were set, reads once more in which streams the vault sets none again: those of
@@ -104,7 +113,7 @@ impl Tombstones {
         vault: &Vault,
         books: &Books,
     ) -> Result<(), AuditError> {
-        let short = self.short(books);
+        let short: HashSet<ErasureId> = self.short(books).map(|(erasure, ..)| *erasure).collect();
         if short.is_empty() {
             return Ok(());
         }
@@ -136,40 +145,34 @@ impl Tombstones {
 
     /// What the vault set and is not there; and what waited for it in vain.
     pub(super) fn missing(
-        self,
+        &self,
         books: &Books,
         report: &mut VerifyReport,
         tell: &mut (impl FnMut(VerifyProgress) + Send),
     ) {
-        let Self { counted, left_out, waiting, .. } = self;
-        let mut waiting: Vec<_> = waiting.into_values().flatten().collect();
+        let mut waiting: Vec<_> = self.waiting.values().flatten().collect();
         waiting.sort_unstable_by_key(|waiting| waiting.position);
         for Waiting { at, signer, .. } in waiting {
             let what = format!(
                 "{} names key {signer}, which this vault never had; it agrees with the vault, and no tombstone \
                  that counts is here",
-                named(&at)
+                named(at)
             );
-            report.found(Defect::UnknownSigner.at(at, what).by(signer).remedied(NONE_COUNTS), tell);
+            let found = Defect::UnknownSigner.at(at.clone(), what).by(*signer);
+            report.found(found.remedied(NONE_COUNTS), tell);
         }
-        let none = HashSet::new();
-        for (erasure, record) in &books.records {
-            let there = counted.get(erasure).unwrap_or(&none);
-            let not_again = left_out.get(erasure).unwrap_or(&none).difference(there).count() as u64;
-            let there = there.len() as u64;
-            if record.done && there + not_again < record.streams {
-                let mut what = format!(
-                    "{} {} set, {there} {} there",
-                    count(record.streams, "tombstone"),
-                    agree(record.streams, "was", "were"),
-                    agree(there, "is", "are"),
-                );
-                if not_again > 0 {
-                    let are = agree(not_again, "is", "are");
-                    what.push_str(&format!(", and {not_again} {are} not to be set again"));
-                }
-                report.found(Defect::TombstonesMissing.at(Location::Erasure(*erasure), what), tell);
+        for (erasure, set, (there, not_again)) in self.short(books) {
+            let mut what = format!(
+                "{} {} set, {there} {} there",
+                count(set, "tombstone"),
+                agree(set, "was", "were"),
+                agree(there, "is", "are"),
+            );
+            if not_again > 0 {
+                let are = agree(not_again, "is", "are");
+                what.push_str(&format!(", and {not_again} {are} not to be set again"));
             }
+            report.found(Defect::TombstonesMissing.at(Location::Erasure(*erasure), what), tell);
         }
     }
 }

@@ -4,26 +4,20 @@
 
 mod looks;
 mod relay;
+mod slow;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use async_trait::async_trait;
-use tokio::sync::Notify;
-
-use self::relay::Relay;
+use self::{relay::Relay, slow::Slow};
 use super::{Codec, Oubliette};
 use crate::{
-    event::{Content, EventType, Json, NewEvent, Position, RecordedEvent, StreamName, Subject},
+    event::{Content, EventType, Json, NewEvent, RecordedEvent, StreamName, Subject},
     policy::Policy,
     store::{
-        Append, Appended, Capabilities, EventStore, EventStoreExt, EventStream, ExpectedRevision,
-        Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError, Subscription,
+        Appended, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError,
     },
     vault::{Keeper, Settled, Vault},
 };
@@ -192,46 +186,6 @@ async fn a_layer_whose_vault_is_elsewhere_seals_reads_and_hears_of_a_forgetting(
     assert!(far.vault().is_none());
     assert!(far.forget(&subject("user-2"), "ticket 2").await.is_err());
     assert_eq!(shape(&far, "user-2").await, "c");
-}
-
-/// A store that keeps one append waiting until it is told to go on.
-#[derive(Debug, Clone, Default)]
-struct Slow {
-    inner: MemoryStore,
-    wait: Arc<AtomicBool>,
-    waits: Arc<Notify>,
-    go_on: Arc<Notify>,
-}
-
-#[async_trait]
-impl EventStore for Slow {
-    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        if self.wait.swap(false, Ordering::SeqCst) {
-            self.waits.notify_one();
-            self.go_on.notified().await;
-        }
-        self.inner.append(appends).await
-    }
-
-    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
-        self.inner.restore(events).await
-    }
-
-    fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
-        self.inner.read(stream, options)
-    }
-
-    fn read_all(&self, options: ReadAllOptions) -> EventStream {
-        self.inner.read_all(options)
-    }
-
-    fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
-        self.inner.subscribe(after, filter)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
 }
 
 /// An append in flight in one layer holds up a forgetting in another, and is shredded by it; what its event states of
