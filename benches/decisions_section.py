@@ -1,4 +1,4 @@
-"""Turns what `./bench decisions` left in target/oubliette-bench/decisions.ndjson and folder.ndjson into the
+"""Turns what `./bench decisions` left of decisions and folder into the
 section of docs/performance.md that stands between two marks. `report.py` calls it; run by itself it
 replaces that section alone.
 """
@@ -13,7 +13,7 @@ FILES = ("decisions.ndjson", "folder.ndjson")
 
 
 def read():
-    folder = report.TARGET / "oubliette-bench"
+    folder = report.TARGET / "oubliette-bench" / "aes-gcm"
     files = [folder / name for name in FILES]
     if not all(file.exists() for file in files):
         return []

@@ -237,6 +237,44 @@ fn appending(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     group.finish();
 }
 
+/// What the bytes alone cost that the layer adds: the bare store is given what the layer would give it, ready-made.
+fn storing(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
+    let mut group = criterion.benchmark_group("stored");
+    settings(&mut group);
+    let (name, size) = SIZES[0];
+    for layout in ["sealed", "inline"] {
+        let stores = Stores::create(runtime);
+        let Stores { bare, layered, .. } = &stores;
+        let (to, first) = (stream(layout, "one"), vec![event(size)]);
+        runtime.block_on(layered.append_to(&to, ExpectedRevision::Any, first)).unwrap();
+        let stored = runtime.block_on(layered.store().last(&to)).unwrap().unwrap();
+        let as_stored = |mut event: NewEvent| {
+            event.data = stored.data.clone().unwrap();
+            event.metadata.clone_from(&stored.metadata);
+            event
+        };
+        let pair = Pair {
+            row: "stored",
+            case: format!("{layout}, {name}, {WRITERS} writers"),
+            times: 16 * WRITERS,
+            unit: "event",
+        };
+        let made = |mut work: Work| {
+            for (_, events) in work.iter_mut().flatten() {
+                *events = std::mem::take(events).into_iter().map(as_stored).collect();
+            }
+            work
+        };
+        ledger.pair(
+            &mut group,
+            &pair,
+            |times| side_by_side(runtime, bare, writers(layout, size, times)),
+            |times| side_by_side(runtime, bare, made(writers(layout, size, times))),
+        );
+    }
+    group.finish();
+}
+
 fn beginning(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("first");
     settings(&mut group);
@@ -295,6 +333,7 @@ fn layer(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let ledger = Ledger::new("layer");
     appending(criterion, &ledger, &runtime);
+    storing(criterion, &ledger, &runtime);
     beginning(criterion, &ledger, &runtime);
     reading(criterion, &ledger, &runtime);
 }

@@ -3,7 +3,8 @@
 //! What is reported is a ratio, and on a machine with other things to do both of its sides drift.
 //! So they take turns within one run, a few milliseconds each, now one first and now the other,
 //! and the ratio is the median over the turns' ratios. Criterion times our side of the pair; the
-//! turns themselves are left in `target/oubliette-bench/`, for `benches/report.py`.
+//! turns themselves are left in `target/oubliette-bench/`, in the folder of the cipher's library, for
+//! `benches/report.py`.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -29,6 +30,8 @@ pub(crate) struct Ledger {
     lines: RefCell<Vec<String>>,
 }
 
+/// Whose cipher it is.
+const PROVIDER: &str = if cfg!(feature = "aws-lc") { "aws-lc" } else { "aes-gcm" };
 /// Fewer turns than this are a trial, as `cargo test --benches` makes, and not reported.
 const FEWEST: usize = 20;
 
@@ -83,7 +86,7 @@ impl Ledger {
 
     /// After each pair, so that a run that is cut short leaves what it has.
     fn save(&self) {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../oubliette-bench");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../oubliette-bench").join(PROVIDER);
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join(self.name).with_extension("ndjson");
         fs::write(file, self.lines.borrow().concat()).unwrap();
