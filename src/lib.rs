@@ -140,6 +140,10 @@
 //! | `conformance` | no | `store::conformance`: the suite for a store's adapter |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+// A module of the tests is also a program by itself, and names the library as that does.
+#[cfg(test)]
+extern crate self as oubliette;
+
 pub mod audit;
 pub mod crypto;
 pub mod erasure;

@@ -86,7 +86,8 @@ impl Ledger {
 
     /// After each pair, so that a run that is cut short leaves what it has.
     fn save(&self) {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../oubliette-bench").join(PROVIDER);
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("../oubliette-bench").join(PROVIDER);
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join(self.name).with_extension("ndjson");
         fs::write(file, self.lines.borrow().concat()).unwrap();

@@ -406,6 +406,11 @@ impl Plan {
         self.subjects.iter().map(|affected| affected.keys).sum()
     }
 
+    /// Whom it names.
+    pub(super) fn named(&self) -> Vec<Subject> {
+        self.subjects.iter().map(|affected| affected.subject.clone()).collect()
+    }
+
     /// Who dies with which generations, in the vault's words.
     pub(super) fn losses(&self) -> Vec<Loss> {
         let losses = |affected: &AffectedSubject| Loss {
@@ -428,8 +433,6 @@ impl AffectedSubject {
                 Some(spans)
             }
             // A subject who goes wholly in one of the two plans goes wholly.
-            // A subject who goes wholly in one of the two plans goes wholly.
-            // A subject who goes wholly in one of the two plans goes wholly.
             _ => None,
         };
     }
@@ -440,8 +443,6 @@ impl AffectedSubject {
         }
         let all = || vec![(Generation::FIRST, Generation(u32::MAX))];
         let spans = self.generations.take().unwrap_or_else(all);
-        // `begun` was read when the plan was made: later generations belong to the owner of that time.
-        // `begun` was read when the plan was made: later generations belong to the owner of that time.
         // `begun` was read when the plan was made: later generations belong to the owner of that time.
         let ended = spans.into_iter().map(|(from, to)| (from, to.min(self.begun)));
         self.generations = Some(ended.filter(|(from, to)| from <= to).collect());

@@ -49,16 +49,13 @@ pub(super) async fn resume<S: EventStore>(
 /// The erasure of this subject that waits, no key being destroyed yet.
 pub(super) fn decided(vault: &Vault, subject: &Subject) -> Result<Option<ErasureId>, ErasureError> {
     for journal in Journal::all(vault)? {
-        if journal.plan.subject == *subject && !is_destroyed(vault, &journal)? {
+        // The memo is written in the batch that destroys the keys.
+        let is_destroyed = ErasureRecord::find(vault, journal.erasure)?.is_some();
+        if journal.plan.subject == *subject && !is_destroyed {
             return Ok(Some(journal.erasure));
         }
     }
     Ok(None)
-}
-
-/// The memo is written in the batch that destroys the keys.
-fn is_destroyed(vault: &Vault, journal: &Journal) -> Result<bool, ErasureError> {
-    Ok(ErasureRecord::find(vault, journal.erasure)?.is_some())
 }
 
 async fn resume_one<S: EventStore>(
@@ -71,7 +68,8 @@ async fn resume_one<S: EventStore>(
             // What was carried out in the end was announced, and applied as it was announced.
             journal.plan.confine();
         }
-        return carry_out(layer, vault, &mut journal, None, &|_| {}).await;
+        let closure = vault.close(&journal.plan.named()).await;
+        return carry_out(layer, vault, &mut journal, closure, &|_| {}).await;
     }
     // It waited for the store, and others went on meanwhile: what became dependent since goes, too.
     let erasure = journal.erasure;
@@ -92,7 +90,6 @@ async fn resume_one<S: EventStore>(
         journal.try_anew();
         journal.write(vault).await?;
     }
-    let losses = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
-    closure.extend(&losses.collect::<Vec<_>>()).await;
-    carry_out(layer, vault, &mut journal, Some(closure), &|_| {}).await
+    closure.extend(&journal.plan.named()).await;
+    carry_out(layer, vault, &mut journal, closure, &|_| {}).await
 }

@@ -246,7 +246,7 @@ async fn forget<S: EventStore>(
         streams = journal.plan.streams.len(),
         "an erasure is decided"
     );
-    carry_out(layer, vault, &mut journal, Some(closure), progress).await
+    carry_out(layer, vault, &mut journal, closure, progress).await
 }
 
 /// What forgetting would not reach, before anyone is closed, since that may take long.

@@ -44,19 +44,10 @@ pub(super) async fn carry_out<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
     journal: &mut Journal,
-    closure: Option<Closure>,
+    closure: Closure,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
-    let losses = journal.plan.losses();
-    let closure = match closure {
-        Some(closure) => closure,
-        None => {
-            vault
-                .close(&losses.iter().map(|losses| losses.subject.clone()).collect::<Vec<_>>())
-                .await
-        }
-    };
-    let destruction = Destruction::new(journal.erasure, losses);
+    let destruction = Destruction::new(journal.erasure, journal.plan.losses());
     let mut mark = Mark::load(vault)?;
     let mut record = match ErasureRecord::find(vault, journal.erasure)? {
         Some(record) => record,

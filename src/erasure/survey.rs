@@ -36,8 +36,7 @@ pub(super) async fn survey<S: EventStore>(
     plan: &mut Plan,
     look: Look,
 ) -> Result<(), StoreError> {
-    let losses: HashSet<Subject> =
-        plan.subjects.iter().map(|affected| affected.subject.clone()).collect();
+    let losses: HashSet<Subject> = plan.named().into_iter().collect();
     let survey = Survey { layer, vault, losses };
     plan.owners_unknown = layer.may_miss_owners(vault).map_err(CodecError::from)?;
     for affected in &plan.streams {
@@ -58,9 +57,6 @@ pub(super) async fn survey<S: EventStore>(
             subject,
             keys,
         }));
-    }
-    for keeper in plan.kept.iter_mut().flat_map(|kept| &mut kept.by) {
-        keeper.unknown &= layer.first_of(&keeper.subject.stream()).await?.is_none();
     }
     Ok(())
 }

@@ -43,8 +43,10 @@ pub(super) async fn set_tombstones<S: EventStore>(
         .collect();
     due.sort_unstable_by_key(|(reference, _)| *reference);
     let mut written = 0;
+    let erasure = journal.erasure;
     for group in due.chunks(at_once(layer)) {
-        set_group(layer, vault, journal, group).await?;
+        let set = set_group(layer, vault, journal, group).await;
+        set.map_err(|untold| untold.or(|source| PendingError::Tombstones { erasure, source }))?;
         written += group.len();
         progress(Progress::Tombstones(written));
     }
@@ -56,9 +58,7 @@ async fn set_group<S: EventStore>(
     vault: &Vault,
     journal: &mut Journal,
     group: &[(ErasureRef, AffectedStream)],
-) -> Result<(), ErasureError> {
-    let erasure = journal.erasure;
-    let pending = |source| PendingError::Tombstones { erasure, source };
+) -> Result<(), Untold> {
     let mut appends = Vec::with_capacity(group.len());
     for (_, affected) in group {
         appends.push(append(layer, vault, journal, affected).await?);
@@ -71,7 +71,7 @@ async fn set_group<S: EventStore>(
         // Some of them are there: an earlier attempt made other groups of them, or somebody's
         // event has the id of one.
         Err(StoreError::IdInUse { .. }) => group.iter().map(|(_, affected)| affected).collect(),
-        Err(error) => return Err(pending(error).into()),
+        Err(error) => return Err(error.into()),
     };
     for affected in doubtful {
         set_one(layer, vault, journal, affected).await?;
@@ -85,9 +85,7 @@ async fn set_one<S: EventStore>(
     vault: &Vault,
     journal: &mut Journal,
     affected: &AffectedStream,
-) -> Result<(), ErasureError> {
-    let erasure = journal.erasure;
-    let pending = |source| PendingError::Tombstones { erasure, source };
+) -> Result<(), Untold> {
     loop {
         let append = append(layer, vault, journal, affected).await?;
         let in_use = match layer.answer(layer.store.append(vec![append])).await {
@@ -96,7 +94,7 @@ async fn set_one<S: EventStore>(
             }
             Ok(_) => None,
             Err(error @ StoreError::IdInUse { .. }) => Some(error),
-            Err(error) => return Err(pending(error).into()),
+            Err(error) => return Err(error.into()),
         };
         if is_there(layer, vault, journal, &affected.stream).await? {
             return Ok(());
@@ -111,7 +109,7 @@ async fn set_one<S: EventStore>(
         if journal.tombstone_anew(&affected.stream) > MOST_IDS {
             let in_use =
                 in_use.unwrap_or(StoreError::IdInUse { id, stream: affected.stream.clone() });
-            return Err(pending(in_use).into());
+            return Err(in_use.into());
         }
         // Before it is used: an opening that carries on after a crash must look for this one.
         journal.write(vault).await?;
@@ -125,13 +123,11 @@ async fn is_there<S: EventStore>(
     vault: &Vault,
     journal: &Journal,
     stream: &StreamName,
-) -> Result<bool, ErasureError> {
-    let erasure = journal.erasure;
-    let pending = |source| PendingError::Tombstones { erasure, source };
-    let (id, reference) = (journal.tombstone(stream), vault.reference(erasure, stream));
-    let placement = layer.placement(stream).await.map_err(pending)?;
-    let found = layer.find_in(&placement.readable(stream), [id].into(), None).await;
-    let Some(mut event) = found.map_err(pending)?.pop() else { return Ok(false) };
+) -> Result<bool, Untold> {
+    let (id, reference) = (journal.tombstone(stream), vault.reference(journal.erasure, stream));
+    let placement = layer.placement(stream).await?;
+    let mut found = layer.find_in(&placement.readable(stream), [id].into(), None).await?;
+    let Some(mut event) = found.pop() else { return Ok(false) };
     event.stream = stream.clone();
     let judged = tombstone::judge(vault, &event).await?;
     Ok(event.is_tombstone() && judged.is_ok_and(|tombstone| tombstone.reference == reference))
@@ -142,21 +138,21 @@ async fn append<S: EventStore>(
     vault: &Vault,
     journal: &Journal,
     affected: &AffectedStream,
-) -> Result<Append, ErasureError> {
-    let (erasure, stream) = (journal.erasure, &affected.stream);
-    let pending = |source| PendingError::Tombstones { erasure, source };
+) -> Result<Append, Untold> {
+    let stream = &affected.stream;
     let keys = affected.keys.iter().filter_map(|key| key.parse().ok()).collect();
     let id = journal.tombstone(stream);
-    let append = appended(layer, vault, id, (erasure, stream), keys, affected.own);
-    append.await.map_err(|untold| untold.or(pending))
+    appended(layer, vault, id, (journal.erasure, stream), keys, affected.own).await
 }
 
 /// Why something is not in the event store that the vault has to say there.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub(super) enum Untold {
     /// The event store did not answer, or did not take it.
-    Store(StoreError),
+    Store(#[from] StoreError),
     /// Anything else.
-    Own(ErasureError),
+    Own(#[from] ErasureError),
 }
 
 impl Untold {
@@ -169,21 +165,9 @@ impl Untold {
     }
 }
 
-impl From<StoreError> for Untold {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
 impl From<VaultError> for Untold {
     fn from(error: VaultError) -> Self {
         Self::Own(error.into())
-    }
-}
-
-impl From<ErasureError> for Untold {
-    fn from(error: ErasureError) -> Self {
-        Self::Own(error)
     }
 }
 

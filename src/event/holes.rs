@@ -90,16 +90,19 @@ pub enum WithheldReason {
     /// Its key is destroyed, and it is not known whether it was this event's: its tag is of an era that the
     /// vault never had, because it was put back to before that, by a backup or an image.
     Unvouched,
+    /// The reader said that it does not want it: see [`Oubliette::wanting`](crate::Oubliette::wanting).
+    NotWanted,
 }
 
 impl WithheldReason {
-    const ALL: [Self; 3] = [Self::NoVault, Self::NotCopied, Self::Unvouched];
+    const ALL: [Self; 4] = [Self::NoVault, Self::NotCopied, Self::Unvouched, Self::NotWanted];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::NoVault => "no-vault",
             Self::NotCopied => "not-copied",
             Self::Unvouched => "unvouched",
+            Self::NotWanted => "not-wanted",
         }
     }
 }

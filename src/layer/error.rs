@@ -46,7 +46,7 @@ pub enum CodecError {
     },
     /// The payload cannot be sealed under this policy.
     #[error(transparent)]
-    Refused(PolicyRefusal),
+    Refused(#[from] PolicyRefusal),
     /// Some of the stream was forgotten, and nobody owns what would be sealed in it: no person's
     /// forgetting would reach it.
     #[error(
@@ -87,12 +87,6 @@ impl From<VaultError> for CodecError {
             VaultError::KeyMissing(_) => Self::Unreadable(Unreadable::KeyMissing),
             other => Self::Vault(other),
         }
-    }
-}
-
-impl From<PolicyRefusal> for CodecError {
-    fn from(refusal: PolicyRefusal) -> Self {
-        Self::Refused(refusal)
     }
 }
 

@@ -15,13 +15,14 @@ use futures::{StreamExt, TryStreamExt, future, stream, stream::Peekable};
 
 use super::{
     Layer,
-    document::{Document, Head, Notes},
+    document::{Document, Head, Notes, Stored},
     error::unreadable_event,
     opening::are_dead,
     placement::logical_of,
+    wanted::{Selection, is_enough},
 };
 use crate::{
-    event::{EventId, RecordedEvent, StreamName},
+    event::{EventId, Json, Payload, Pointer, RecordedEvent, StreamName, Tree},
     policy::SplitNames,
     store::{
         Delivery, Direction, EventStore, EventStream, ReadOptions, StoreError, Subscription,
@@ -89,15 +90,24 @@ pub(super) enum Audience {
     Auditors,
 }
 
-/// What an event is that is stored in one piece or, with its private half, in two.
+/// What an event is that is stored in one piece or, with its private half, in two. `fields`: those that alone are
+/// wanted.
 pub(super) async fn document_of(
     event: &RecordedEvent,
     head: Result<Head, Unreadable>,
     private: Option<Box<Half>>,
     vault: Option<&dyn Keeper>,
+    fields: Option<&[Pointer]>,
 ) -> Result<Document, Unreadable> {
     let Some(half) = private else {
+        let is_enough = |public: &Stored| match (vault, fields) {
+            (Some(vault), Some(fields)) => {
+                is_enough(public.public_root(), &public.notes, vault.id(), fields)
+            }
+            _ => false,
+        };
         return match Document::behind(head?, event)? {
+            Document::Stored(public) if is_enough(&public) => Ok(Document::Stored(public.alone()?)),
             Document::Stored(public) if public.notes.private.is_some() => {
                 Ok(Document::Stored(public.without_half(vault).await?))
             }
@@ -119,6 +129,33 @@ enum Waiting {
     Half(Found, EventId),
 }
 
+/// Private halves whose public half has not come yet. One append stores both in the same order, so that the first of them
+/// is the one that is asked for: no look-up by id, but where another half is missing.
+#[derive(Default)]
+struct Held {
+    in_order: VecDeque<Box<Half>>,
+    /// Those past which another one was asked for.
+    others: HashMap<EventId, Box<Half>>,
+}
+
+impl Held {
+    fn take(&mut self, id: EventId) -> Option<Box<Half>> {
+        if self.in_order.front().is_some_and(|half| half.event.id == id) {
+            return self.in_order.pop_front();
+        }
+        self.others.extend(self.in_order.drain(..).map(|half| (half.event.id, half)));
+        self.others.remove(&id)
+    }
+
+    fn len(&self) -> usize {
+        self.in_order.len() + self.others.len()
+    }
+
+    fn let_go(&mut self) -> impl Iterator<Item = Box<Half>> {
+        self.others.drain().map(|(_, half)| half).chain(self.in_order.drain(..))
+    }
+}
+
 struct Join<S> {
     layer: Arc<Layer<S>>,
     inner: Subscription,
@@ -126,8 +163,7 @@ struct Join<S> {
     audience: Audience,
     ended: bool,
     queue: VecDeque<Waiting>,
-    /// Private halves whose public half has not come yet; each is near the other.
-    held: HashMap<EventId, Box<Half>>,
+    held: Held,
     /// The logical stream that was noted last: the next one is often the same.
     last: Option<StreamName>,
 }
@@ -147,7 +183,7 @@ pub(super) fn join_all<S: EventStore>(
         audience,
         ended: false,
         queue: VecDeque::new(),
-        held: HashMap::new(),
+        held: Held::default(),
         last: None,
     };
     stream::try_unfold(join, |mut join| async move {
@@ -205,7 +241,7 @@ impl<S: EventStore> Join<S> {
             return self.take_half(Box::new(Half { event, head: Ok(head) }));
         }
         let id = notes.private;
-        let private = id.and_then(|id| self.held.remove(&id));
+        let private = id.and_then(|id| self.held.take(id));
         event.stream = match logical {
             Ok(logical) => logical,
             // What is told of the one half goes for the other.
@@ -229,14 +265,14 @@ impl<S: EventStore> Join<S> {
         if self.held.len() >= 2 * PATIENCE {
             self.let_go();
         }
-        self.held.insert(half.event.id, half);
+        self.held.in_order.push_back(half);
     }
 
     /// Waits no longer for the public halves of those that are held.
     fn let_go(&mut self) {
-        let lone = self.held.drain().map(|(_, half)| Waiting::Ready(Joined::LoneHalf(half.event)));
+        let lone = self.held.let_go();
         if self.audience == Audience::Auditors {
-            self.queue.extend(lone);
+            self.queue.extend(lone.map(|half| Waiting::Ready(Joined::LoneHalf(half.event))));
         }
     }
 
@@ -300,6 +336,22 @@ impl<S: EventStore> Layer<S> {
         }
     }
 
+    /// Whether something is wanted of an event that its public half does not have.
+    fn needs_half(
+        &self,
+        event: &RecordedEvent,
+        notes: &Notes,
+        selection: Option<&Selection>,
+    ) -> bool {
+        let Some(selection) = selection else { return true };
+        let (Some(vault), Some(fields)) = (self.keeper(), selection.fields()) else {
+            return selection.takes(event);
+        };
+        let tree = event.data.as_ref().and_then(Payload::as_json).map(Json::tree);
+        let root = tree.as_ref().map(Tree::root);
+        selection.takes(event) && !is_enough(root, notes, vault.id(), fields)
+    }
+
     /// Whether the private half of an event would say nothing, because its keys are all destroyed.
     async fn is_dead(&self, notes: &Notes) -> bool {
         match self.keeper() {
@@ -325,6 +377,7 @@ impl Waiting {
 /// Reads one split stream: its public half, and beside it, in step, its private half.
 pub(super) fn join_one<S: EventStore>(
     layer: &Arc<Layer<S>>,
+    selection: Option<Arc<Selection>>,
     logical: StreamName,
     names: &SplitNames,
     options: ReadOptions,
@@ -332,23 +385,30 @@ pub(super) fn join_one<S: EventStore>(
     // Where in the private half to begin is not known, because its revisions are its own: from
     // the same end as the public half, past what is not asked for.
     let from_the_end = ReadOptions { direction: options.direction, ..ReadOptions::default() };
-    let private = layer.store.read(&names.private, from_the_end).peekable();
-    let layer = Arc::clone(layer);
+    let (layer, names) = (Arc::clone(layer), names.clone());
     let public = layer.store.read(&names.public, options);
+    // Read from when it is needed first: who wants public fields alone never needs it.
+    let private = None::<Peekable<EventStream>>;
     stream::try_unfold((public, private), move |(mut public, mut private)| {
         let (layer, logical) = (Arc::clone(&layer), logical.clone());
+        let (selection, half_name) = (selection.clone(), names.private.clone());
         async move {
             let Some(mut event) = public.try_next().await? else { return Ok(None) };
             let head = layer.head_under(&event, &logical)?;
             event.stream = logical;
-            let half = match head.notes.private {
-                Some(id) => match next_is(&mut private, id).await {
-                    Some(half) => Some(half?),
-                    // Where it is not next it may be gone, and the search for it would pass by those
-                    // of later events.
-                    None if layer.is_dead(&head.notes).await => None,
-                    None => find(&mut private, id).await?,
-                },
+            let needs = || layer.needs_half(&event, &head.notes, selection.as_deref());
+            let half = match head.notes.private.filter(|_| needs()) {
+                Some(id) => {
+                    let read = || layer.store.read(&half_name, from_the_end).peekable();
+                    let private = private.get_or_insert_with(read);
+                    match next_is(private, id).await {
+                        Some(half) => Some(half?),
+                        // Where it is not next it may be gone, and the search for it would pass by those
+                        // of later events.
+                        None if layer.is_dead(&head.notes).await => None,
+                        None => find(private, id).await?,
+                    }
+                }
                 None => None,
             };
             let half = half.map(|half| Half::of(half, &event.stream));

@@ -34,7 +34,7 @@ impl Specimen {
                 (event, Ok(Document::Clear), false)
             }
             Joined::Event(Found { event, head, private }) => {
-                let document = document_of(&event, head, private, vault).await;
+                let document = document_of(&event, head, private, vault, None).await;
                 (event, document, false)
             }
             Joined::Misplaced(event, unreadable) => (event, Err(unreadable), false),

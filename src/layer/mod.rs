@@ -31,6 +31,7 @@ mod sealing;
 mod stored;
 mod timeout;
 pub(crate) mod tombstone;
+mod wanted;
 
 use std::{
     fmt,
@@ -51,6 +52,7 @@ pub use owners::{NotMended, OwnersError, OwnersRebuilt};
 pub(crate) use placement::Placement;
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use sealed::Sealed;
+pub use wanted::Wanted;
 
 use crate::{
     erasure::{
@@ -76,7 +78,7 @@ use crate::{
 /// | to | call |
 /// | --- | --- |
 /// | open it | [`Oubliette::open`]; to read without keys [`Oubliette::without_vault`] |
-/// | append, read, fold, subscribe | [`EventStoreExt`](crate::EventStoreExt), [`EventStore`] |
+/// | append, read, fold, subscribe | [`EventStoreExt`](crate::EventStoreExt), [`EventStore`]; to open less [`Oubliette::wanting`] |
 /// | forget | [`Oubliette::plan`], [`Oubliette::forget`], [`Oubliette::reopen`], [`Oubliette::resume`] |
 /// | change keys and owners | [`Oubliette::rotate`], [`Oubliette::rebuild_owners`] |
 /// | audit | [`Oubliette::inventory`], [`Oubliette::verify`], [`Oubliette::erasures`] |
@@ -104,6 +106,8 @@ use crate::{
 /// sealing with a [`Codec`] and walks over the vault do; outside of one, their errors say so.
 pub struct Oubliette<S> {
     pub(crate) layer: Arc<Layer<S>>,
+    /// What this reader wants of the events; `None`: all.
+    selection: Option<Arc<wanted::Selection>>,
 }
 
 /// What the clones of a layer share.
@@ -210,6 +214,7 @@ impl<S: EventStore> Oubliette<S> {
                 witnessed: Mutex::default(),
                 completed: Mutex::default(),
             }),
+            selection: None,
         }
     }
 
@@ -282,15 +287,15 @@ impl<S: EventStore> EventStore for Oubliette<S> {
     }
 
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
-        read::read(&self.layer, stream, options)
+        read::read(self, stream, options)
     }
 
     fn read_all(&self, options: ReadAllOptions) -> EventStream {
-        read::read_all(&self.layer, options)
+        read::read_all(self, options)
     }
 
     fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
-        read::subscribe(&self.layer, after, filter)
+        read::subscribe(self, after, filter)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -300,7 +305,7 @@ impl<S: EventStore> EventStore for Oubliette<S> {
 
 impl<S> Clone for Oubliette<S> {
     fn clone(&self) -> Self {
-        Self { layer: Arc::clone(&self.layer) }
+        Self { layer: Arc::clone(&self.layer), selection: self.selection.clone() }
     }
 }
 

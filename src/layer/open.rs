@@ -9,22 +9,31 @@ use super::{
     halves::{Found, Half, document_of},
     opening::is_dead,
     tombstone::{self, Unvouched},
+    wanted::Selection,
 };
 use crate::{
-    event::{Payload, RecordedEvent, Withheld, WithheldReason},
+    event::{Payload, Pointer, RecordedEvent, Withheld, WithheldReason},
     store::{EventStore, StoreError, Unreadable},
     vault::Tagged,
 };
 
 impl<S: EventStore> Layer<S> {
-    /// Opens an event that was found in the store, as far as the vault can.
-    pub(super) async fn open(&self, found: Found) -> Result<RecordedEvent, StoreError> {
+    /// Opens an event that was found in the store, as far as the vault can and its reader wants.
+    pub(super) async fn open(
+        &self,
+        found: Found,
+        selection: Option<&Selection>,
+    ) -> Result<RecordedEvent, StoreError> {
         let Found { mut event, head, private } = found;
         if event.is_tombstone() {
             self.vouch(&mut event).await?;
             return Ok(event);
         }
-        let opened = self.try_open(&event, head, private).await;
+        if selection.is_some_and(|selection| !selection.takes(&event)) {
+            return Ok(Selection::pass_by(event));
+        }
+        let fields = selection.and_then(Selection::fields);
+        let opened = self.try_open(&event, head, private, fields).await;
         let opened = opened.map_err(|error| error.on_read(&event))?;
         self.count(&event, opened.unsealed, opened.unvouched);
         event.data = opened.data;
@@ -129,14 +138,15 @@ impl<S: EventStore> Layer<S> {
         event: &RecordedEvent,
         head: Result<Head, Unreadable>,
         private: Option<Box<Half>>,
+        fields: Option<&[Pointer]>,
     ) -> Result<Opened, CodecError> {
         let id = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
-        let mut document = document_of(event, head, private, self.keeper()).await?;
+        let mut document = document_of(event, head, private, self.keeper(), fields).await?;
         let as_it_stands = || {
             // Only an event that has data reads as it is.
             let data = event.data.clone();
             (data.unwrap_or_else(|| Payload::Bytes([].into())), event.metadata.clone())
         };
-        self.codec.open_stored(id, &mut document, as_it_stands).await
+        self.codec.open_stored(id, &mut document, fields, as_it_stands).await
     }
 }

@@ -3,12 +3,13 @@
 use super::{
     Codec, CodecError,
     document::{Document, Head, NotedHoles, Notes, Parts, Stored},
+    wanted::{may_hold, not_wanted, sealed_of},
 };
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
     event::{
-        ErasureId, EventId, EventType, Holes, Json, KeyId, Payload, RecordedEvent, Shredded,
-        StreamName, Subject, Withheld, WithheldReason,
+        ErasureId, EventId, EventType, Holes, Json, KeyId, Payload, Pointer, RecordedEvent,
+        Shredded, StreamName, Subject, Withheld, WithheldReason,
     },
     store::Unreadable,
     vault::{Keeper, KeyLookup, Tagged, VaultError},
@@ -151,7 +152,7 @@ pub(super) fn judge_holes(tagged: Option<Tagged>, others: bool) -> Result<(), Un
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Opened {
     /// What is readable; `None` where nothing is.
@@ -199,24 +200,16 @@ pub(super) async fn try_token(vault: &dyn Keeper, token: Token, associated: &[u8
 }
 
 impl Codec {
-    /// Opens a stored event as far as the vault can, and takes its tokens out of the document. `as_it_stands` is
-    /// taken where it was never sealed.
+    /// Opens a stored event as far as the vault can, and takes its tokens out of the document. `fields`: those that
+    /// alone are wanted. `as_it_stands` is taken where it was never sealed.
     pub(super) async fn open_stored(
         &self,
         event: EventRef<'_>,
         document: &mut Document,
+        fields: Option<&[Pointer]>,
         as_it_stands: impl FnOnce() -> (Payload, Option<Json>),
     ) -> Result<Opened, CodecError> {
-        let mut opened = Opened {
-            data: None,
-            metadata: None,
-            subject: None,
-            keys: Vec::new(),
-            shredded: Vec::new(),
-            withheld: Vec::new(),
-            unsealed: false,
-            unvouched: false,
-        };
+        let mut opened = Opened::default();
         let stored = match document {
             Document::Stored(stored) => stored,
             Document::Clear => {
@@ -228,7 +221,7 @@ impl Codec {
         if let Some(vault) = self.keeper() {
             stored.holes(&**vault, event).await?;
         }
-        let plaintexts = self.unseal(event, stored, &mut opened).await?;
+        let plaintexts = self.unseal(event, stored, fields, &mut opened).await?;
         self.add_holes(stored, &mut opened);
         if opened.unvouched {
             // That a key is destroyed does not show that it was this event's.
@@ -255,17 +248,22 @@ impl Codec {
         opened.withheld.extend(holes.withheld());
     }
 
-    /// Takes out the tokens and opens those whose keys live, and notes of the others what happened to them.
+    /// Takes out the tokens and opens those whose keys live and of which something is wanted, and notes of the others
+    /// what happened to them.
     async fn unseal(
         &self,
         event: EventRef<'_>,
         stored: &mut Stored,
+        wanted: Option<&[Pointer]>,
         opened: &mut Opened,
     ) -> Result<Parts, CodecError> {
         let associated = stored.associated(&event.context());
+        let sealed = self.keeper().zip(wanted).and_then(|(vault, fields)| {
+            sealed_of(stored.public_root(), &stored.notes, vault.id(), fields)
+        });
         let tokens = std::mem::take(&mut stored.tokens);
         let mut plaintexts = Parts::with_capacity(tokens.len());
-        let mut dead = Vec::new();
+        let mut unopened = Vec::new();
         for (i, token) in tokens.into_iter().enumerate() {
             let fields = || match stored.notes.fields.get(i) {
                 Some(fields) => fields.clone(),
@@ -277,12 +275,19 @@ impl Codec {
                 opened.withheld.push(Withheld { why: WithheldReason::NoVault, fields: fields() });
                 continue;
             };
+            let noted = &stored.notes.fields;
+            let unwanted = sealed.as_deref().is_some_and(|sealed| !may_hold(noted, i, sealed));
+            let is_own = i == 0 && !stored.notes.others;
+            if unwanted && let Ok(KeyLookup::Live { subject, .. }) = vault.opening_key(id).await {
+                opened.subject = opened.subject.take().or(is_own.then_some(subject));
+                opened.withheld.push(not_wanted(fields()));
+                unopened.push(token);
+                continue;
+            }
             match try_token(&**vault, token, &associated).await {
                 TokenFate::Open(plaintext, subject) => {
+                    opened.subject = opened.subject.take().or(is_own.then_some(subject));
                     plaintexts.push(plaintext);
-                    if i == 0 && !stored.notes.others {
-                        opened.subject = Some(subject);
-                    }
                 }
                 TokenFate::Failed(unreadable) => return Err(unreadable.into()),
                 TokenFate::NoKey(error) => return Err(no_key(&**vault, id, stored, error).await),
@@ -295,14 +300,14 @@ impl Codec {
                         fields: fields(),
                         copied: false,
                     });
-                    dead.push(token);
+                    unopened.push(token);
                 }
             }
         }
         match self.keeper() {
             // A part that opened is bound to all key ids of the event, and to what is public of it.
             Some(vault) if plaintexts.is_empty() => {
-                vouch(&**vault, stored, &associated, &dead, opened).await?;
+                vouch(&**vault, stored, &associated, &unopened, opened).await?;
             }
             Some(_) => {}
             None => opened.unsealed = stored.notes.mac.is_none() && opened.withheld.is_empty(),

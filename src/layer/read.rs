@@ -18,11 +18,12 @@ use futures::{
 };
 
 use super::{
-    Layer,
+    Layer, Oubliette,
     document::Head,
     error::unreadable_event,
     halves::{Audience, Found, Joined, join_all, join_one},
     placement::{Placement, logical_of},
+    wanted::Selection,
 };
 use crate::{
     event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
@@ -44,11 +45,12 @@ static AHEAD: LazyLock<usize> =
     LazyLock::new(|| 2 * available_parallelism().map_or(2, NonZeroUsize::get));
 
 pub(super) fn read<S: EventStore>(
-    layer: &Arc<Layer<S>>,
+    of: &Oubliette<S>,
     stream: &StreamName,
     options: ReadOptions,
 ) -> EventStream {
-    let (layer, stream) = (Arc::clone(layer), stream.clone());
+    let (layer, selection) = (Arc::clone(&of.layer), of.selection.clone());
+    let stream = stream.clone();
     let begin = async move {
         // The public half of a split stream may be read by its own name: then it is all there is.
         if let Some(logical) = layer.codec.policy().logical_of_public(&stream) {
@@ -57,34 +59,33 @@ pub(super) fn read<S: EventStore>(
         Ok::<_, StoreError>(match layer.placement(&stream).await? {
             Placement::Single => {
                 let events = layer.store.read(&stream, options);
-                open_in_order::<_, OneStream>(layer, events)
+                open_in_order::<_, OneStream>(layer, selection, events)
             }
             Placement::Split(names) => {
-                let found = join_one(&layer, stream, &names, options).boxed();
-                open_in_order::<_, TwoHalves>(layer, found)
+                let found = join_one(&layer, selection.clone(), stream, &names, options).boxed();
+                open_in_order::<_, TwoHalves>(layer, selection, found)
             }
         })
     };
     stream::once(begin).try_flatten().boxed()
 }
 
-pub(super) fn read_all<S: EventStore>(
-    layer: &Arc<Layer<S>>,
-    options: ReadAllOptions,
-) -> EventStream {
+pub(super) fn read_all<S: EventStore>(of: &Oubliette<S>, options: ReadAllOptions) -> EventStream {
+    let layer = &of.layer;
     // Private halves count for the inner store, so that the limit is applied here.
     let inner = layer.store.read_all(ReadAllOptions { limit: None, ..options });
     let inner = inner.map_ok(Delivery::Event).boxed();
     let joined = join_all(Arc::clone(layer), inner, options.direction, Audience::Readers);
     let joined = joined.take(options.limit.unwrap_or(usize::MAX));
-    open_in_order::<_, AllStreams>(Arc::clone(layer), joined.boxed())
+    open_in_order::<_, AllStreams>(Arc::clone(layer), of.selection.clone(), joined.boxed())
 }
 
 pub(super) fn subscribe<S: EventStore>(
-    layer: &Arc<Layer<S>>,
+    of: &Oubliette<S>,
     after: Option<Position>,
     filter: Filter,
 ) -> Subscription {
+    let layer = &of.layer;
     // The prefix is one of logical names, which only this layer knows.
     let Filter { stream_prefixes, mut event_types } = filter;
     // Those who ask for some types only must still hear that somebody is forgotten.
@@ -100,7 +101,7 @@ pub(super) fn subscribe<S: EventStore>(
             Joined::Misplaced(..) | Joined::LoneHalf(_) | Joined::CaughtUp => true,
         })
     });
-    open_in_order::<_, Deliveries>(Arc::clone(layer), joined.boxed())
+    open_in_order::<_, Deliveries>(Arc::clone(layer), of.selection.clone(), joined.boxed())
 }
 
 fn public_half<S: EventStore>(
@@ -133,6 +134,7 @@ trait Open<S>: 'static {
     /// `None` where it is not to be seen.
     fn open(
         layer: &Layer<S>,
+        selection: Option<&Selection>,
         found: Self::Found,
     ) -> impl Future<Output = Result<Option<Self::Opened>, StoreError>> + Send;
 }
@@ -145,6 +147,7 @@ impl<S: EventStore> Open<S> for OneStream {
 
     async fn open(
         layer: &Layer<S>,
+        selection: Option<&Selection>,
         mut event: RecordedEvent,
     ) -> Result<Option<RecordedEvent>, StoreError> {
         if event.is_announcement() {
@@ -165,7 +168,7 @@ impl<S: EventStore> Open<S> for OneStream {
             }
             Ok(_) | Err(_) => {}
         }
-        layer.open(Found { event, head, private: None }).await.map(Some)
+        layer.open(Found { event, head, private: None }, selection).await.map(Some)
     }
 }
 
@@ -175,8 +178,12 @@ impl<S: EventStore> Open<S> for TwoHalves {
     type Found = Found;
     type Opened = RecordedEvent;
 
-    async fn open(layer: &Layer<S>, found: Found) -> Result<Option<RecordedEvent>, StoreError> {
-        layer.open(found).await.map(Some)
+    async fn open(
+        layer: &Layer<S>,
+        selection: Option<&Selection>,
+        found: Found,
+    ) -> Result<Option<RecordedEvent>, StoreError> {
+        layer.open(found, selection).await.map(Some)
     }
 }
 
@@ -186,8 +193,12 @@ impl<S: EventStore> Open<S> for AllStreams {
     type Found = Joined;
     type Opened = RecordedEvent;
 
-    async fn open(layer: &Layer<S>, joined: Joined) -> Result<Option<RecordedEvent>, StoreError> {
-        Ok(match Deliveries::open(layer, joined).await? {
+    async fn open(
+        layer: &Layer<S>,
+        selection: Option<&Selection>,
+        joined: Joined,
+    ) -> Result<Option<RecordedEvent>, StoreError> {
+        Ok(match Deliveries::open(layer, selection, joined).await? {
             Some(Delivery::Event(event)) => Some(event),
             Some(Delivery::CaughtUp) | None => None,
         })
@@ -200,9 +211,13 @@ impl<S: EventStore> Open<S> for Deliveries {
     type Found = Joined;
     type Opened = Delivery;
 
-    async fn open(layer: &Layer<S>, joined: Joined) -> Result<Option<Delivery>, StoreError> {
+    async fn open(
+        layer: &Layer<S>,
+        selection: Option<&Selection>,
+        joined: Joined,
+    ) -> Result<Option<Delivery>, StoreError> {
         match joined {
-            Joined::Event(found) => Ok(Some(Delivery::Event(layer.open(found).await?))),
+            Joined::Event(found) => Ok(Some(Delivery::Event(layer.open(found, selection).await?))),
             Joined::Misplaced(event, unreadable) => Err(unreadable_event(unreadable, &event)),
             Joined::LoneHalf(_) => Ok(None),
             Joined::CaughtUp => Ok(Some(Delivery::CaughtUp)),
@@ -213,16 +228,18 @@ impl<S: EventStore> Open<S> for Deliveries {
 /// Opens what comes, several chunks at a time, and keeps the order. The first error ends it.
 fn open_in_order<S: EventStore, O: Open<S>>(
     layer: Arc<Layer<S>>,
+    selection: Option<Arc<Selection>>,
     found: BoxStream<'static, Result<O::Found, StoreError>>,
 ) -> BoxStream<'static, Result<O::Opened, StoreError>> {
     let (chunks, ready) = (VecDeque::new(), Vec::new().into_iter());
-    InOrder::<S, O> { layer, found, chunks, ready, ended: false }.boxed()
+    InOrder::<S, O> { layer, selection, found, chunks, ready, ended: false }.boxed()
 }
 
 /// See [`open_in_order`]. By hand, because each combinator between an event and its reader moves
 /// some hundred bytes once more, on the one thread that the reader waits for.
 struct InOrder<S, O: Open<S>> {
     layer: Arc<Layer<S>>,
+    selection: Option<Arc<Selection>>,
     found: BoxStream<'static, Result<O::Found, StoreError>>,
     /// The chunks under way, the oldest first.
     chunks: VecDeque<Chunk<O::Opened>>,
@@ -275,7 +292,7 @@ impl<S: EventStore, O: Open<S>> InOrder<S, O> {
 
     fn begin(&self, chunk: Vec<Result<O::Found, StoreError>>) -> Chunk<O::Opened> {
         let (few, layer) = (chunk.len() < FEW, Arc::clone(&self.layer));
-        let opening = open_all::<S, O>(layer, chunk);
+        let opening = open_all::<S, O>(layer, self.selection.clone(), chunk);
         if few || !runtime::is_there() {
             return Chunk::Here(opening.boxed());
         }
@@ -315,12 +332,15 @@ impl<S: EventStore, O: Open<S>> Stream for InOrder<S, O> {
 
 async fn open_all<S: EventStore, O: Open<S>>(
     layer: Arc<Layer<S>>,
+    selection: Option<Arc<Selection>>,
     chunk: Vec<Result<O::Found, StoreError>>,
 ) -> Vec<Result<O::Opened, StoreError>> {
     let mut opened = Vec::with_capacity(chunk.len());
     for found in chunk {
         match found {
-            Ok(found) => opened.extend(O::open(&layer, found).await.transpose()),
+            Ok(found) => {
+                opened.extend(O::open(&layer, selection.as_deref(), found).await.transpose());
+            }
             Err(error) => opened.push(Err(error)),
         }
     }

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{Layer, Oubliette};
+use super::{Layer, Oubliette, sealing::SETTLING_ROUNDS};
 use crate::{
     TaskError,
     event::{Generation, Subject, Timestamp},
@@ -18,8 +18,6 @@ use crate::{
     vault::{InventoryEntry, KeyState, SubjectState, Vault, VaultError},
 };
 
-/// How often open claims are settled before giving up: each round settles all that it finds.
-const SETTLING_ROUNDS: usize = 3;
 /// How many subjects are rotated at a time: those of one moment share a write and a change of
 /// root, and their appends wait for it.
 const TOGETHER: usize = 2048;

@@ -411,12 +411,6 @@ impl From<SlotError> for OpenVaultError {
     }
 }
 
-impl From<RandomError> for OpenVaultError {
-    fn from(error: RandomError) -> Self {
-        Self::Vault(error.into())
-    }
-}
-
 impl From<Refused> for OpenVaultError {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -425,6 +419,3 @@ impl From<Refused> for OpenVaultError {
         }
     }
 }
-
-/// A vault's id as text.
-pub type VaultIdText = String;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 pub use super::tree::is_free;
 use super::{AdmissionRequest, Vault, VaultError};
 pub use super::{
-    local::Closure,
+    admission::Closure,
     questions::{
         Claim, Dead, Destroyed, Destruction, Fence, InventoryEntry, KeyInfo, KeyLookup, KeyRequest,
         Loss, MemoKind, SubjectState,

@@ -12,14 +12,10 @@ use tokio::sync::oneshot;
 
 use super::{
     AdmissionRequest, KeyLookup, KeyRequest, VaultError,
-    admission::{
-        Admission,
-        gate::{Gates, Shut},
-    },
+    admission::{Admission, Closure, gate::Gates},
     commit::committer::{Committer, Job, Reply, Wanted},
     keeper::{Guards, NewStreams},
     records::disk::Disk,
-    root::SlotError,
     shared::{Limits, Shared},
     tree::Tree,
 };
@@ -80,38 +76,6 @@ impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Vault").field(&self.id().0).finish()
     }
-}
-
-/// Why the committer was not asked, or did not answer.
-pub(super) enum NotAsked {
-    ReadOnly,
-    /// It ends before the vault's last handle only where it panicked.
-    Panicked,
-}
-
-impl From<NotAsked> for VaultError {
-    fn from(why: NotAsked) -> Self {
-        match why {
-            NotAsked::ReadOnly => Self::ReadOnly,
-            NotAsked::Panicked => Self::Task(TaskError::Panicked),
-        }
-    }
-}
-
-impl From<NotAsked> for SlotError {
-    fn from(why: NotAsked) -> Self {
-        match why {
-            NotAsked::ReadOnly => Self::ReadOnly,
-            NotAsked::Panicked => Self::Task(TaskError::Panicked),
-        }
-    }
-}
-
-/// Subjects whose appends are blocked: while it exists, none is in flight and none begins.
-#[derive(Debug)]
-#[must_use]
-pub struct Closure {
-    shut: Shut,
 }
 
 impl Vault {
@@ -178,14 +142,19 @@ impl Vault {
         self.open.shared.disk.faults.asked.load(Ordering::SeqCst)
     }
 
-    /// Has the committer do something, and waits for its answer.
-    pub(super) async fn ask<T, E: From<NotAsked>>(
+    /// Has the committer do something, unless the vault was opened to be read, and waits for its answer.
+    pub(super) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
+        if self.is_read_only() {
+            return Err(VaultError::ReadOnly);
+        }
+        self.send(job).await
+    }
+
+    /// The same, however the vault was opened.
+    pub(super) async fn send<T, E: From<TaskError>>(
         &self,
         job: impl FnOnce(Reply<T, E>) -> Job,
     ) -> Result<T, E> {
-        if self.is_read_only() {
-            return Err(NotAsked::ReadOnly.into());
-        }
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
             // If the committer is gone, so is the reply.
@@ -193,7 +162,8 @@ impl Vault {
             #[cfg(test)]
             self.open.shared.disk.faults.asked.fetch_add(1, Ordering::SeqCst);
         }
-        answer.await.unwrap_or(Err(NotAsked::Panicked.into()))
+        // It ends before the vault's last handle only where it panicked.
+        answer.await.unwrap_or(Err(TaskError::Panicked.into()))
     }
 
     /// The vault's identity.
@@ -226,14 +196,14 @@ impl Vault {
         opening: AdmissionRequest,
         lasting: Option<Duration>,
     ) -> Result<Admission, VaultError> {
-        let pass = self.open.gates.admit(opening, lasting).await;
+        let admission = self.open.gates.admit(opening, lasting).await;
         self.open.shared.disk.check()?;
-        for subject in pass.subjects() {
+        for subject in admission.subjects() {
             if let Some(erasure) = self.open.shared.closed(subject)? {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
             }
         }
-        Ok(Admission::of(pass))
+        Ok(admission)
     }
 
     /// The key to seal with, made if there is none, durable before it is returned; `seals`
@@ -316,7 +286,7 @@ impl Vault {
     /// dropped, blocked appends go on, or are refused if the subject is forgotten by then. Several
     /// closures may exist at a time; only one of them may be extended, or two could wait for each other.
     pub(crate) async fn close(&self, subjects: &[Subject]) -> Closure {
-        Closure { shut: self.open.gates.close(subjects).await }
+        self.open.gates.close(subjects).await
     }
 
     /// Writes what is only in memory (claims that were settled), and waits until it is on the disk. Dropping
@@ -326,12 +296,5 @@ impl Vault {
     /// Storage errors.
     pub async fn flush(&self) -> Result<(), VaultError> {
         self.ask(Job::Flush).await
-    }
-}
-
-impl Closure {
-    /// Closes further subjects.
-    pub(crate) async fn extend(&mut self, subjects: &[Subject]) {
-        self.shut.extend(subjects).await;
     }
 }

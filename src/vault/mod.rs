@@ -75,13 +75,13 @@ mod tree;
 mod vector;
 mod wire;
 
+pub(crate) use admission::Closure;
 use admission::{Admission, in_flight::Watch};
 pub use commit::unsettled::{OpenClaim, Settled};
-pub use error::{OpenVaultError, VaultError, VaultIdText};
+pub use error::{OpenVaultError, VaultError};
 #[cfg(test)]
 pub(crate) use keeper::{Answer, GuardId, Release};
 pub(crate) use keeper::{Guard, Halves, Keeper, at_once};
-pub(crate) use local::Closure;
 pub use local::Vault;
 pub use pages::PageStoreKind;
 pub(crate) use questions::{

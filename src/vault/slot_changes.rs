@@ -106,6 +106,7 @@ impl Vault {
     }
 
     async fn change_slot(&self, change: SlotChange) -> Result<(), SlotError> {
-        self.ask(|reply| Job::Slot(change, reply)).await
+        // The tree refuses where it was opened to be read.
+        self.send(|reply| Job::Slot(change, reply)).await
     }
 }

@@ -37,3 +37,4 @@ mod tags;
 mod tombstones;
 #[cfg(feature = "sqlite")]
 mod verify;
+mod wanted;

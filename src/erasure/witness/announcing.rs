@@ -5,7 +5,7 @@ use super::{
         ErasureError, ErasureRecord, PendingError,
         announce::{Chain, Draft, open, stream},
         journal::Journal,
-        keys::say_due,
+        keys::{refuses, say_due},
     },
     look,
     mark::Mark,
@@ -51,11 +51,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
         let appended = match layer.answer(layer.store.append(vec![append])).await {
             Ok(appended) => appended.first().copied(),
             Err(StoreError::IdInUse { .. }) => None,
-            Err(
-                error @ (StoreError::Invalid(_)
-                | StoreError::Unsupported(_)
-                | StoreError::Refused { .. }),
-            ) => {
+            Err(error) if refuses(&error) => {
                 tracing::warn!(
                     %erasure, error = %crate::words::chain(&error),
                     "the event store does not take announcements of erasures: a vault that is \

@@ -270,24 +270,29 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
             "the vault was rolled back or restored; an erasure announced since is applied again"
         );
     }
-    for event in &witnessed.unverifiable {
-        tracing::warn!(
-            %vault, %event,
-            "an event says that it announces an erasure of this vault, and is not signed by it or \
-             does not open: it is forged, changed, or a newer program's, and does not count"
-        );
-    }
-    for event in &witnessed.odd {
-        tracing::warn!(
-            %vault, %event,
-            "an event in the stream of announcements is none: it was changed, or somebody else wrote it"
-        );
-    }
-    for event in &witnessed.compromised {
-        tracing::warn!(
-            %vault, %event,
-            "an erasure is announced by a signing key alone that is compromised: it does not count"
-        );
+    let told = [
+        (
+            &witnessed.unverifiable,
+            "an event says that it announces an erasure of this vault, and is not signed by it or does not open: it is \
+             forged, changed, or a newer program's, and does not count",
+        ),
+        (
+            &witnessed.odd,
+            "an event in the stream of announcements is none: it was changed, or somebody else wrote it",
+        ),
+        (
+            &witnessed.compromised,
+            "an erasure is announced by a signing key alone that is compromised: it does not count",
+        ),
+        (
+            &witnessed.forked,
+            "an announcement does not know the one before it: two copies of this vault were at work at once",
+        ),
+    ];
+    for (events, what) in told {
+        for event in events {
+            tracing::warn!(%vault, %event, "{what}");
+        }
     }
     for key in &witnessed.keys {
         tracing::warn!(%vault, %key, "the vault was put back to before a statement about this key");
@@ -300,12 +305,6 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
     }
     for RefusedStatement { event, why } in &witnessed.refused {
         tracing::warn!(%vault, %event, "a statement about signing keys does not count: {why}");
-    }
-    for event in &witnessed.forked {
-        tracing::warn!(
-            %vault, %event,
-            "an announcement does not know the one before it: two copies of this vault were at work at once"
-        );
     }
     if witnessed.elsewhere {
         tracing::info!(

@@ -330,6 +330,14 @@ impl Stored {
         context.associated(self.tokens.iter().map(Token::key_id), &self.digest)
     }
 
+    /// The root of what is in clear of the data, where that is JSON.
+    pub(crate) fn public_root(&self) -> Option<Node<'_>> {
+        match self.public.as_ref()? {
+            Public::Json(text) => Some(text.root()),
+            Public::Bytes(_) => None,
+        }
+    }
+
     /// What is in clear of the data; `None` where nothing is.
     pub fn public(&self) -> Option<Payload> {
         match self.public.as_ref()? {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How often open claims are settled before giving up: each round settles all that it finds.
-const SETTLING_ROUNDS: usize = 3;
+pub(super) const SETTLING_ROUNDS: usize = 3;
 
 /// Who can say which events are in the store.
 pub(super) trait Witness: Sync {

@@ -202,7 +202,7 @@ impl Gates {
         self: &Arc<Self>,
         opening: AdmissionRequest,
         lasting: Option<Duration>,
-    ) -> Pass {
+    ) -> Admission {
         let exclusive = opening.exclusive.into_iter().map(|subject| (subject, true));
         let shared = opening.shared.into_iter().map(|subject| (subject, false));
         let mut wanted: Wanted = exclusive.chain(shared).collect();
@@ -223,17 +223,17 @@ impl Gates {
             changed.as_mut().enable();
             self.expire();
             match waiter.try_admit() {
-                Some(pass) => return pass,
+                Some(admission) => return admission,
                 None => self.until_changed(changed.as_mut()).await,
             }
         }
     }
 
     /// Closes the subjects at once, and waits until they are drained.
-    pub(in crate::vault) async fn close(self: &Arc<Self>, subjects: &[Subject]) -> Shut {
-        let mut shut = Shut { gates: Arc::clone(self), subjects: HashSet::new() };
-        shut.extend(subjects).await;
-        shut
+    pub(in crate::vault) async fn close(self: &Arc<Self>, subjects: &[Subject]) -> Closure {
+        let mut closure = Closure { gates: Arc::clone(self), subjects: HashSet::new() };
+        closure.extend(subjects).await;
+        closure
     }
 }
 
@@ -247,7 +247,7 @@ struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
-    fn try_admit(&mut self) -> Option<Pass> {
+    fn try_admit(&mut self) -> Option<Admission> {
         let gates = self.gates;
         let mut state = gates.lock();
         let answer = state.try_admit(&self.wanted, self.ticket);
@@ -270,7 +270,7 @@ impl Waiter<'_> {
         if let Some(end) = end {
             state.ending.insert(end, Arc::clone(&subjects));
         }
-        Some(Pass { gates: Arc::clone(gates), subjects, end })
+        Some(Admission { gates: Arc::clone(gates), subjects, end })
     }
 
     fn leave(&mut self, state: &mut State) {
@@ -292,21 +292,23 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// An admission's hold on its gates.
+/// The right to append for some subjects. Until it is dropped or expires, no erasure of these subjects
+/// runs. It belongs to the task that appends, so that a caller who drops a future changes nothing.
 #[derive(Debug)]
-pub(in crate::vault) struct Pass {
+#[must_use]
+pub(crate) struct Admission {
     gates: Arc<Gates>,
     subjects: Arc<Wanted>,
     end: Option<End>,
 }
 
-impl Pass {
+impl Admission {
     pub(in crate::vault) fn subjects(&self) -> impl Iterator<Item = &Subject> {
         self.subjects.iter().map(|(subject, _)| subject)
     }
 }
 
-impl Drop for Pass {
+impl Drop for Admission {
     fn drop(&mut self) {
         let mut state = self.gates.lock();
         // What has ended was let go of by those who waited for it.
@@ -318,16 +320,17 @@ impl Drop for Pass {
     }
 }
 
-/// A closure's hold on its gates.
+/// Subjects whose appends are blocked: while it exists, none is in flight and none begins.
 #[derive(Debug)]
-pub(in crate::vault) struct Shut {
+#[must_use]
+pub struct Closure {
     gates: Arc<Gates>,
     subjects: HashSet<Subject>,
 }
 
-impl Shut {
+impl Closure {
     /// Closes further subjects at once, and waits until all are drained.
-    pub(in crate::vault) async fn extend(&mut self, subjects: &[Subject]) {
+    pub(crate) async fn extend(&mut self, subjects: &[Subject]) {
         {
             let mut state = self.gates.lock();
             for subject in subjects {
@@ -355,7 +358,7 @@ impl Shut {
     }
 }
 
-impl Drop for Shut {
+impl Drop for Closure {
     fn drop(&mut self) {
         let mut state = self.gates.lock();
         state.change(self.subjects.iter(), |gate| gate.closures -= 1);

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use crate::{
     TaskError,
     event::Timestamp,
-    vault::{BackupId, OpenVaultError, SlotError, VaultError, VaultIdText},
+    vault::{BackupId, OpenVaultError, SlotError, VaultError},
 };
 
 /// Why a backup was not made, or not restored. No message holds key material.
@@ -107,9 +107,9 @@ pub enum BackupError {
     )]
     OtherVault {
         /// The vault that it is of.
-        backup: VaultIdText,
+        backup: String,
         /// The vault that the events name.
-        wanted: VaultIdText,
+        wanted: String,
     },
     /// Its day has passed.
     #[error(
@@ -130,7 +130,7 @@ pub enum BackupError {
     )]
     SlotThere {
         /// The vault that is to be restored.
-        vault: VaultIdText,
+        vault: String,
         /// What the slot says.
         source: SlotError,
     },
@@ -143,7 +143,7 @@ pub enum BackupError {
     )]
     SlotInUse {
         /// The vault that is to be restored.
-        vault: VaultIdText,
+        vault: String,
         /// Where its slot is, or a mirror of it, or the counter.
         place: String,
     },

@@ -118,33 +118,24 @@ pub(super) struct Sink {
     failure: Failure,
 }
 
-/// How a [`Sink`] fares.
+/// How a [`Sink`] fares: what failed, if something did.
 #[derive(Clone, Default)]
-pub(super) struct Failure(Arc<Mutex<State>>);
-
-#[derive(Default)]
-enum State {
-    #[default]
-    Well,
-    Failed(io::Error),
-    Told,
-}
+pub(super) struct Failure(Arc<Mutex<Option<io::Error>>>);
 
 impl Failure {
-    /// The first failure. To be told again it must not be forgotten: so ask no more after it.
+    /// The first failure. Who asks again is told only that there was one.
     pub(super) fn check(&self, path: &Path) -> Result<(), BackupError> {
-        let mut state = self.lock();
-        if let State::Well = *state {
-            return Ok(());
+        match &mut *self.lock() {
+            None => Ok(()),
+            Some(failed) => {
+                // Not taken out: the sink keeps nothing from then on.
+                let told = io::Error::other("an earlier write failed");
+                Err(BackupError::io(path)(std::mem::replace(failed, told)))
+            }
         }
-        let failed = match std::mem::replace(&mut *state, State::Told) {
-            State::Failed(error) => error,
-            State::Well | State::Told => io::Error::other("an earlier write failed"),
-        };
-        Err(BackupError::io(path)(failed))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Option<io::Error>> {
         // No code panics while it holds this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,11 +143,9 @@ impl Failure {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.failure.lock();
-        if let State::Well = *state
-            && let Err(error) = self.file.write_all(bytes)
-        {
-            *state = State::Failed(error);
+        let mut failure = self.failure.lock();
+        if failure.is_none() {
+            *failure = self.file.write_all(bytes).err();
         }
         Ok(bytes.len())
     }

@@ -36,7 +36,7 @@ use crate::{
             places::{self, Hash},
         },
         signing::keys,
-        tree::{Place, Value},
+        tree::{Place, Value, joined},
     },
 };
 
@@ -371,19 +371,6 @@ fn clear<T>(of: &mut BTreeMap<Place, T>, from: &Place, end: &Place) {
     for place in within.collect::<Vec<_>>() {
         of.remove(&place);
     }
-}
-
-/// In order, and without overlap.
-fn joined(mut ranges: Vec<(Place, Place)>) -> Vec<(Place, Place)> {
-    ranges.sort();
-    let mut joined: Vec<(Place, Place)> = Vec::with_capacity(ranges.len());
-    for (from, end) in ranges {
-        match joined.last_mut() {
-            Some(last) if from <= last.1 => last.1 = end.max(std::mem::take(&mut last.1)),
-            _ => joined.push((from, end)),
-        }
-    }
-    joined
 }
 
 fn odd(path: &Path, error: VaultError) -> BackupError {

@@ -73,9 +73,6 @@ impl Vault {
     ///
     /// Only the writer of the events may say so: anyone who finds an event by its id calls
     /// [`Vault::settle_by`].
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) async fn settle(
         &self,
         subject: &Subject,
@@ -89,9 +86,6 @@ impl Vault {
 
     /// As [`Vault::settle`], by what the store holds under the ids of the claims' events, or what became of an
     /// append. `watch`: the one that began before.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) async fn settle_by(
         &self,
         subject: &Subject,
@@ -217,7 +211,11 @@ impl Committer {
             return Ok(());
         }
         let fence = self.shared.disk.fence(&hash)?;
-        self.skip_dead(&mut record, &fence)?;
+        // New keys have a living generation.
+        if fence.is_dead(record.current) {
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
+        }
         let current = record.open_generation().is_none().then_some(record.current);
         self.shared.unsaved().insert(hash, record);
         self.announce(&hash, current.filter(|_| !fence.closed));

@@ -44,9 +44,6 @@ impl Vault {
 
     /// What a destruction will take, with the generations that exist now. To be asked while its
     /// subjects are closed.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn decision(
         &self,
         destruction: &Destruction,
@@ -134,9 +131,6 @@ impl Vault {
     }
 
     /// The names of those of the condemned who have keys here: no one else can be appending.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn named(&self, decisions: &[Decision]) -> Result<Vec<Subject>, VaultError> {
         let shared = self.shared();
         let mut names = Vec::new();
@@ -151,9 +145,6 @@ impl Vault {
     }
 
     /// Whether all that a decision names is dead here.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn covers(&self, decision: &Decision) -> Result<bool, VaultError> {
         for taken in &decision.taken {
             let fence = self.shared().disk.fence(&taken.pseudonym)?;
@@ -165,9 +156,6 @@ impl Vault {
     }
 
     /// Whether the fences of all whom a decision names tell of its erasure here.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn tells_of(&self, decision: &Decision) -> Result<bool, VaultError> {
         for taken in &decision.taken {
             if !self.shared().disk.fence(&taken.pseudonym)?.names(decision.erasure) {
@@ -184,9 +172,6 @@ impl Vault {
     /// It believes every decision that it is given, and waits for no append in flight. Take decisions
     /// only from announcements whose signature was checked: [`erasure::replay`](crate::erasure::replay)
     /// does both.
-    ///
-    /// # Errors
-    /// Storage errors, after which the vault is poisoned.
     pub(crate) async fn replay(&self, decisions: Vec<Decision>) -> Result<Destroyed, VaultError> {
         self.ask(|reply| Job::Replay(decisions, reply)).await
     }

@@ -50,9 +50,6 @@ impl Vault {
     /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what
     /// it destroyed, and no one can tell. To forget somebody call
     /// [`Oubliette::forget`](crate::layer::Oubliette::forget).
-    ///
-    /// # Errors
-    /// Storage errors, after which the vault is poisoned.
     pub(crate) async fn destroy(
         &self,
         destruction: &Destruction,
@@ -63,9 +60,6 @@ impl Vault {
 
     /// Admits a forgotten subject again, under a new generation, which is returned. `None`: they
     /// were not closed.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) async fn reopen(&self, subject: &Subject) -> Result<Option<Generation>, VaultError> {
         self.ask(|reply| Job::Reopen(subject.clone(), reply)).await
     }

@@ -47,9 +47,6 @@ impl Vault {
     ///
     /// Only the room that a kind belongs to knows what its memos mean, and believes what it finds: a memo
     /// that you write for it can keep the vault from opening, or an erasure from being carried out.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) async fn put_memo(
         &self,
         kind: MemoKind,
@@ -61,9 +58,6 @@ impl Vault {
     }
 
     /// Removes a memo physically.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) async fn remove_memo(&self, kind: MemoKind, id: [u8; 16]) -> Result<(), VaultError> {
         self.ask(|reply| Job::RemoveMemo(kind, id, reply)).await
     }

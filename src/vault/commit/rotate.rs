@@ -5,7 +5,7 @@ use super::committer::{Committer, Job};
 use crate::{event::Era, vault::records::catalogue};
 use crate::{
     event::{Generation, Subject},
-    vault::{AdmissionRequest, Vault, VaultError, records::places},
+    vault::{AdmissionRequest, Vault, VaultError, records::places, tree::Erasure},
 };
 
 impl Vault {
@@ -113,7 +113,8 @@ impl Committer {
 
     pub(in crate::vault) fn rotate_root(&mut self) -> Result<u64, VaultError> {
         self.commit()?;
-        self.shared.disk.rotate_root()?;
+        // Of nothing: a fresh root key and root page, and no other.
+        self.shared.disk.erase(Erasure::default())?;
         self.shared.disk.tree().epoch()
     }
 }

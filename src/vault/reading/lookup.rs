@@ -13,9 +13,6 @@ use crate::{
 
 impl Vault {
     /// Returns the state of a subject.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn subject_state(&self, subject: &Subject) -> Result<SubjectState, VaultError> {
         let shared = &self.shared();
         let hash = shared.naming.subject(subject);
@@ -32,17 +29,11 @@ impl Vault {
     }
 
     /// Whether a subject is forgotten, and not admitted again.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn is_closed(&self, subject: &Subject) -> Result<bool, VaultError> {
         Ok(self.shared().closed(subject)?.is_some())
     }
 
     /// Whether a change that an event states counts for its stream's subject, or did.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn has_stated(
         &self,
         dependent: &Subject,
@@ -56,9 +47,6 @@ impl Vault {
     }
 
     /// When another generation took the place of this one, if that is known.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn ended(
         &self,
         subject: &Subject,
@@ -71,9 +59,6 @@ impl Vault {
     }
 
     /// Whether somebody owns what is sealed for a subject next, as far as that is settled.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn has_owner(&self, subject: &Subject) -> Result<bool, VaultError> {
         let shared = self.shared();
         let record = shared.own_record(&shared.naming.subject(subject))?;
@@ -82,9 +67,6 @@ impl Vault {
 
     /// Whether some of a subject was forgotten, and what would be sealed for it next has no owner: what
     /// owned it before is gone, and it is not known who does now. A claim that is open says nothing.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn lost_its_owners(&self, subject: &Subject) -> Result<bool, VaultError> {
         let shared = self.shared();
         if !shared.fenced(subject)?.ever {
@@ -95,18 +77,12 @@ impl Vault {
 
     /// The subjects that ever named this one as an owner, in claims that were withdrawn, too:
     /// their state says what counts.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
         let shared = &self.shared();
         shared.dependents(&shared.naming.subject(owner))
     }
 
     /// The living keys of a subject, in all streams.
-    ///
-    /// # Errors
-    /// Storage errors.
     pub(crate) fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
         let shared = &self.shared();
         let hash = shared.naming.subject(subject);

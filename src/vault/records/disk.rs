@@ -76,11 +76,6 @@ impl Disk {
         self.write(erasure, Tree::erase_all)
     }
 
-    /// An erasure of nothing: a fresh root key and root page, and no other.
-    pub(in crate::vault) fn rotate_root(&self) -> Result<(), VaultError> {
-        self.write(Erasure::default(), Tree::erase_all)
-    }
-
     fn write(
         &self,
         changes: Erasure,
@@ -132,12 +127,7 @@ impl Disk {
 
     /// A value of any length.
     pub(in crate::vault) fn whole(&self, stem: &[u8]) -> Result<Option<Value>, VaultError> {
-        let mut wholes = Wholes::default();
-        for part in self.walk(places::beginning_with(stem)) {
-            let (place, value) = part?;
-            wholes.part(&place, &value)?;
-        }
-        Ok(wholes.done()?.pop().map(|(_, value)| value))
+        Ok(self.wholes(places::beginning_with(stem))?.pop().map(|(_, value)| value))
     }
 
     /// All values of any length in a range.

@@ -1,7 +1,7 @@
 //! What names become: keyed hashes, which say where records are, the ids of data keys, and what stands for an
 //! erasure in a stream. The table of them is in [`super::places`].
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use aes::{
     Aes256,
@@ -48,12 +48,6 @@ pub(in crate::vault) struct Naming {
     references: Hmac<Sha256>,
     halves: Hmac<Sha256>,
     pub(in crate::vault) eras: Eras,
-}
-
-impl fmt::Debug for Naming {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Naming")
-    }
 }
 
 impl Naming {

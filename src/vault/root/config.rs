@@ -118,12 +118,7 @@ impl SlotConfig {
 
     /// What mirrors are to be on other devices than.
     pub(super) fn others(&self) -> Vec<PathBuf> {
-        let slot = match &self.place {
-            SlotLocation::File(path) => Some(path),
-            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
-            _ => None,
-        };
-        slot.into_iter().chain(&self.folder).cloned().collect()
+        self.place.file().into_iter().chain(&self.folder).cloned().collect()
     }
 
     /// An error where the folder is missing of one of the files, all of which are still to be made. To be asked
@@ -139,12 +134,7 @@ impl SlotConfig {
     /// The first of the slot's files that is in a folder.
     pub fn within(&self, folder: &Path) -> Option<&Path> {
         let folder = settled(folder);
-        let file = match &self.place {
-            SlotLocation::File(path) => Some(path),
-            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
-            _ => None,
-        };
-        let mut files = file.into_iter().chain(&self.mirrors);
+        let mut files = self.place.file().into_iter().chain(&self.mirrors);
         files.find(|path| settled(path).starts_with(&folder)).map(PathBuf::as_path)
     }
 }

@@ -118,7 +118,7 @@ impl Asked {
         let earlier = earlier?;
         let bound = self.device(earlier.index).and_then(|device| {
             let bound = Bound { base: device.read()?, epoch, ..earlier };
-            Ok(Counter::of(bound.to_be_raised(), device))
+            Ok(Counter::of(bound.to_be_raised(), Ok(device)))
         });
         Some(bound.map_err(|why| unusable(&earlier.name(), why)))
     }
@@ -127,7 +127,8 @@ impl Asked {
 /// The counter of a slot.
 pub(super) struct Counter {
     pub(super) bound: Bound,
-    device: Box<dyn Monotonic>,
+    /// Or why this program has no way to it.
+    device: Result<Box<dyn Monotonic>, String>,
     /// The epoch that it was last seen to tell.
     tells: Option<u64>,
     /// Whether it told of an epoch that the vault had not reached. It stays ahead until it is bound
@@ -138,7 +139,7 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn of(bound: Bound, device: Box<dyn Monotonic>) -> Self {
+    pub(super) fn of(bound: Bound, device: Result<Box<dyn Monotonic>, String>) -> Self {
         Self { bound, device, tells: None, ahead: false, trouble: None }
     }
 
@@ -166,7 +167,7 @@ impl Counter {
         let base = base.map_err(|why| unusable(&at.to_string(), why))?;
         let bound = Bound { index: at.first(), base, epoch };
         let bound = if later { bound.to_be_raised() } else { bound };
-        Ok(Self::of(bound, Box::new(at.clone())))
+        Ok(Self::of(bound, Ok(Box::new(at.clone()))))
     }
 
     /// The counter that a slot notes, and whether it confirms that the slot holds the newest root.
@@ -175,18 +176,8 @@ impl Counter {
     /// [`SlotError::BehindCounter`], [`SlotError::Counter`]; none, where the caller goes on
     /// whatever it says.
     pub(super) fn noted(bound: Bound, asked: &Asked, epoch: u64) -> Result<Self, SlotError> {
-        let mut counter = match asked.device(bound.index) {
-            Ok(device) => {
-                let mut counter = Self::of(bound, device);
-                counter.look();
-                counter
-            }
-            Err(why) => {
-                let mut counter = Self::of(bound, Box::new(Unreachable(why.clone())));
-                counter.trouble = Some(why);
-                counter
-            }
-        };
+        let mut counter = Self::of(bound, asked.device(bound.index));
+        counter.look();
         match (&counter.trouble, counter.tells) {
             _ if asked.past => {}
             (Some(why), _) => return Err(unusable(&bound.name(), why.clone())),
@@ -206,8 +197,12 @@ impl Counter {
         self.tells
     }
 
+    fn device(&self) -> Result<&dyn Monotonic, String> {
+        self.device.as_deref().map_err(Clone::clone)
+    }
+
     fn look(&mut self) {
-        match self.device.read().and_then(|reads| self.bound.tells(reads)) {
+        match self.device().and_then(|device| self.bound.tells(device.read()?)) {
             Ok(tells) => (self.tells, self.trouble) = (Some(tells), None),
             Err(why) => (self.tells, self.trouble) = (None, Some(why)),
         }
@@ -224,7 +219,7 @@ impl Counter {
         let least = epoch + u64::from(self.ahead);
         while self.trouble.is_none() && self.tells.is_some_and(|tells| tells < least) {
             let before = self.tells;
-            match self.device.raise() {
+            match self.device().and_then(|device| device.raise()) {
                 Ok(()) => self.look(),
                 Err(why) => self.trouble = Some(why),
             }
@@ -247,7 +242,8 @@ impl Counter {
     /// # Errors
     /// [`SlotError::Counter`].
     pub(super) fn remove(&self) -> Result<(), SlotError> {
-        self.device.remove().map_err(|why| unusable(&self.bound.name(), why))
+        let removed = self.device().and_then(|device| device.remove());
+        removed.map_err(|why| unusable(&self.bound.name(), why))
     }
 
     pub(super) fn state(&self, epoch: u64) -> MirrorState {
@@ -260,23 +256,6 @@ impl Counter {
             stale: self.trouble.is_some() || self.tells != Some(epoch),
             trouble: self.trouble.clone(),
         }
-    }
-}
-
-/// A counter that this program has no way to.
-struct Unreachable(String);
-
-impl Monotonic for Unreachable {
-    fn read(&self) -> Result<u64, String> {
-        Err(self.0.clone())
-    }
-
-    fn raise(&self) -> Result<(), String> {
-        Err(self.0.clone())
-    }
-
-    fn remove(&self) -> Result<(), String> {
-        Err(self.0.clone())
     }
 }
 
@@ -317,7 +296,7 @@ mod tests {
     fn counter(reads: u64, left: u64) -> (Counter, Fake) {
         let fake = Fake(Arc::new((reads.into(), left.into())));
         let bound = Bound { index: 0x0150_0020, base: 100, epoch: 7 };
-        (Counter::of(bound, Box::new(fake.clone())), fake)
+        (Counter::of(bound, Ok(Box::new(fake.clone()))), fake)
     }
 
     #[test]

@@ -1,40 +1,54 @@
 //! Where a slot's two sectors are.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
+#[cfg(any(feature = "tpm", feature = "pkcs11"))]
+use super::device;
 use super::{
-    SlotLocation,
+    SlotError, SlotLocation,
     file::{self, SectorFile},
     file_system,
     pair::Pair,
+    sector::SECTOR_BYTES,
 };
-use crate::vault::root::SlotError;
-
-/// The place of a slot that is in use.
-pub(super) enum Location {
-    Config(SlotLocation),
-    #[cfg(test)]
-    Test,
-}
 
 impl SlotLocation {
+    /// The file, where it is one.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
+            _ => None,
+        }
+    }
+
+    /// Whether it is the file that a slot notes by this name.
+    pub(super) fn is_file(&self, name: &str) -> bool {
+        let path = self.file().and_then(|path| std::path::absolute(path).ok());
+        path.is_some_and(|path| path.to_str() == Some(name))
+    }
+
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::File(_) => SECTOR_BYTES,
+            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
+            _ => device::SECTOR_BYTES,
+        }
+    }
+
     pub(super) fn create(&self) -> Result<Pair, SlotError> {
         Ok(Pair(match self {
             Self::File(path) => Box::new(SectorFile::create(path)?),
             #[cfg(feature = "tpm")]
-            Self::Tpm(index) => Box::new(index.create()?),
+            Self::Tpm(index) => Box::new(device::create(index.lock()?, index)?),
             #[cfg(feature = "pkcs11")]
-            Self::Pkcs11(object) => Box::new(object.create()?),
+            Self::Pkcs11(object) => Box::new(device::create(object.connect()?, object)?),
         }))
     }
 
     /// An error where it is a file, to be made in a folder that is not there.
     pub(super) fn refuse_missing_folder(&self) -> Result<(), SlotError> {
-        match self {
-            Self::File(path) => file::refuse_missing_folder(path),
-            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
-            _ => Ok(()),
-        }
+        self.file().map_or(Ok(()), |path| file::refuse_missing_folder(path))
     }
 
     pub(super) fn open(&self) -> Result<Pair, SlotError> {
@@ -45,9 +59,9 @@ impl SlotLocation {
                 Box::new(file)
             }
             #[cfg(feature = "tpm")]
-            Self::Tpm(index) => Box::new(index.open()?),
+            Self::Tpm(index) => Box::new(device::open(index.lock()?, index)?),
             #[cfg(feature = "pkcs11")]
-            Self::Pkcs11(object) => Box::new(object.open()?),
+            Self::Pkcs11(object) => Box::new(device::open(object.connect()?, object)?),
         }))
     }
 
@@ -56,9 +70,9 @@ impl SlotLocation {
         Ok(Pair(match self {
             Self::File(path) => Box::new(SectorFile::open_to_read(path, hold)?),
             #[cfg(feature = "tpm")]
-            Self::Tpm(index) => Box::new(index.open_to_read()?),
+            Self::Tpm(index) => Box::new(device::open_to_read(index.lock()?, index)?),
             #[cfg(feature = "pkcs11")]
-            Self::Pkcs11(object) => Box::new(object.open_to_read()?),
+            Self::Pkcs11(object) => Box::new(device::open_to_read(object.connect()?, object)?),
         }))
     }
 
@@ -83,49 +97,6 @@ impl fmt::Display for SlotLocation {
             Self::Tpm(index) => index.fmt(f),
             #[cfg(feature = "pkcs11")]
             Self::Pkcs11(object) => object.fmt(f),
-        }
-    }
-}
-
-impl Location {
-    pub(super) fn create(&self) -> Result<Pair, SlotError> {
-        match self {
-            Self::Config(place) => place.create(),
-            #[cfg(test)]
-            Self::Test => Err(SlotError::Poisoned),
-        }
-    }
-
-    /// Whether it is the file that a slot notes by this name.
-    pub(super) fn is_file(&self, name: &str) -> bool {
-        match self {
-            Self::Config(SlotLocation::File(path)) => {
-                std::path::absolute(path).is_ok_and(|path| path.to_str() == Some(name))
-            }
-            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
-            Self::Config(_) => false,
-            #[cfg(test)]
-            Self::Test => false,
-        }
-    }
-
-    pub(super) fn length(&self) -> usize {
-        match self {
-            Self::Config(SlotLocation::File(_)) => super::sector::SECTOR_BYTES,
-            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
-            Self::Config(_) => super::device::SECTOR_BYTES,
-            #[cfg(test)]
-            Self::Test => super::sector::SECTOR_BYTES,
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(place) => place.fmt(f),
-            #[cfg(test)]
-            Self::Test => f.write_str("in a test"),
         }
     }
 }

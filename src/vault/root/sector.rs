@@ -96,7 +96,6 @@ impl Bound {
 }
 
 /// What a sector holds.
-#[derive(Debug)]
 pub(super) enum Sector {
     /// A root.
     Whole(Box<Record>),
@@ -137,12 +136,6 @@ impl Record {
         let key = seal.open(&self.bound, &self.key)?;
         let Self { vault, epoch, opening, page, .. } = *self;
         Some(Root { vault, epoch, key, page, opening })
-    }
-}
-
-impl std::fmt::Debug for Record {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Record({}, epoch {}, {:?})", self.vault, self.epoch, self.wrapping)
     }
 }
 

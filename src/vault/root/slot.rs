@@ -11,7 +11,6 @@ mod read;
 mod renew;
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
 };
@@ -19,11 +18,10 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    MirrorState, OpeningNumber, Root, RootSlot, SlotChange, SlotConfig, SlotState,
+    MirrorState, OpeningNumber, Root, RootSlot, SlotChange, SlotConfig, SlotLocation, SlotState,
     counter::{Asked, Counter},
     kek::WrappedBy,
     kek_secret::KekSecret,
-    location::Location,
     mirror::Mirror,
     pair::{Found, Pair},
     sector::{Bound, Noted, SECTOR_BYTES, encode},
@@ -35,7 +33,7 @@ use crate::{event::VaultId, vault::root::SlotError};
 pub(crate) struct Slot(Mutex<State>);
 
 struct State {
-    place: Location,
+    place: SlotLocation,
     /// `None`: the slot itself is missing, and made again from a mirror.
     own: Option<Own>,
     mirrors: Vec<Mirror>,
@@ -120,8 +118,9 @@ impl Slot {
             return Err(error);
         }
         let phase = Phase::Known(Known::new(seal, Binding::Due(None)));
-        let (place, own) = (Location::Config(config.place), Some(Own::made(pair)));
-        Ok(Self::of(State { mirrors, others, ..State::new(place, own, config.counter, phase) }))
+        let own = Some(Own::made(pair));
+        let state = State::new(config.place, own, config.counter, phase);
+        Ok(Self::of(State { mirrors, others, ..state }))
     }
 
     /// Opens the slot of a vault. Nothing is made until a root is found and written.
@@ -180,7 +179,8 @@ impl Slot {
         let secret = Box::new(move || Ok(secret.clone()));
         let own = Own::found(Pair(Box::new(sectors)));
         let phase = Phase::Unread(Unread { secret, vault: None });
-        Self::of(State::new(Location::Test, Some(own), Asked::default(), phase))
+        let place = SlotLocation::File("in a test".into());
+        Self::of(State::new(place, Some(own), Asked::default(), phase))
     }
 
     #[cfg(test)]
@@ -193,12 +193,6 @@ impl Slot {
 
     fn lock(&self) -> Result<MutexGuard<'_, State>, SlotError> {
         self.0.lock().map_err(|_| SlotError::Poisoned)
-    }
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Slot")
     }
 }
 
@@ -266,7 +260,7 @@ impl Known {
 }
 
 impl State {
-    fn new(place: Location, own: Option<Own>, asked: Asked, phase: Phase) -> Self {
+    fn new(place: SlotLocation, own: Option<Own>, asked: Asked, phase: Phase) -> Self {
         let (mirrors, others) = (Vec::new(), Vec::new());
         Self { place, own, mirrors, others, asked, phase, writes: Writes::Allowed }
     }
@@ -275,7 +269,7 @@ impl State {
         let SlotConfig { place, kek, passphrase, counter, .. } = config;
         let secret = Box::new(move || KekSecret::read(&kek, passphrase.as_ref()));
         let phase = Phase::Unread(Unread { secret, vault: Some(vault) });
-        Self::new(Location::Config(place), own, counter, phase)
+        Self::new(place, own, counter, phase)
     }
 
     fn known(&self) -> Result<&Known, SlotError> {

@@ -15,7 +15,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    device::{self, Device, SECTOR_BYTES},
+    device::{Device, SECTOR_BYTES},
     device_lock::DeviceLock,
     hardware::{Monotonic, Sectors},
     kek::Passphrase,
@@ -80,21 +80,6 @@ impl TpmIndex {
         [self.first, self.first + 1]
     }
 
-    /// Makes the slot.
-    pub(super) fn create(&self) -> Result<TpmSectors, SlotError> {
-        device::create(self.lock()?, self)
-    }
-
-    /// Opens the slot.
-    pub(super) fn open(&self) -> Result<TpmSectors, SlotError> {
-        device::open(self.lock()?, self)
-    }
-
-    /// Opens the slot to be read.
-    pub(super) fn open_to_read(&self) -> Result<TpmSectors, SlotError> {
-        device::open_to_read(self.lock()?, self)
-    }
-
     /// Takes back what was made.
     pub(super) fn unmake(&self) {
         for index in self.indices() {
@@ -147,7 +132,7 @@ impl TpmIndex {
     }
 
     /// Keeps others away, for as long as the slot is open.
-    fn lock(&self) -> Result<TpmSectors, SlotError> {
+    pub(super) fn lock(&self) -> Result<TpmSectors, SlotError> {
         let tcti = self.tcti.clone().or_else(|| env::var("TPM2TOOLS_TCTI").ok());
         let whose = format!("{} {}", hex(self.first), which(tcti.as_deref()));
         Ok(TpmSectors { at: self.clone(), _lock: DeviceLock::take("tpm", &whose, self)? })

@@ -1,8 +1,6 @@
 //! What wraps the root key at rest: AES-256-GCM under a key that is derived from the
 //! key-encryption key and a salt.
 
-use std::fmt;
-
 use argon2::{Algorithm, Argon2, Params, Version};
 use zeroize::Zeroizing;
 
@@ -117,12 +115,6 @@ impl Seal {
 pub(super) fn is_bare(stored: &[u8]) -> bool {
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
     is_zero(&stored[..NONCE_BYTES]) && is_zero(&stored[NONCE_BYTES + SECRET_BYTES..])
-}
-
-impl fmt::Debug for Seal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seal({:?})", self.wrapping)
-    }
 }
 
 /// The cipher of a key-encryption key and a salt. The key itself seals nothing, so that the same one

@@ -123,7 +123,7 @@ pub struct PinnedSuccessor {
 }
 
 /// All that is noted of signing keys. It is in every backup; no secret is in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct History {
     /// The oldest first. The last one is the one whose secret the vault has.
     pub(super) keys: Vec<SigningKeyInfo>,
@@ -137,28 +137,15 @@ pub(crate) struct History {
     pub(super) repeat: bool,
     /// Whether tombstones are still to be set again, for the same reason. The announcements come first, and are
     /// not made again because a tombstone waits.
-    #[serde(default, skip_serializing_if = "is_not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) retell: bool,
-}
-
-// What `serde` asks is a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_not(retell: &bool) -> bool {
-    !retell
 }
 
 impl History {
     /// That of a new vault.
     pub(crate) fn begin(public: VerifyingKey) -> Self {
         let first = SigningKeyInfo::new(public, Timestamp::now(), KeyOrigin::Created, None);
-        Self {
-            keys: vec![first],
-            successors: Vec::new(),
-            distrusts: Vec::new(),
-            due: Vec::new(),
-            repeat: false,
-            retell: false,
-        }
+        Self { keys: vec![first], ..Self::default() }
     }
 
     /// When its last key began to sign.
@@ -184,12 +171,10 @@ impl History {
                 && match (info.origin, &info.statement) {
                     (KeyOrigin::Created, None) => n == 0,
                     (KeyOrigin::Restored, None) => n > 0,
-                    (KeyOrigin::Rotated, Some(said)) => self
-                        .leads(earlier, said, info, AnnouncementKind::SigningKey)
+                    (KeyOrigin::Rotated, Some(said)) => leads(earlier, said, info)
                         .is_some_and(|replaced| is_signed(said, &replaced.public)),
                     (KeyOrigin::Successor, Some(said)) => {
-                        let replaced =
-                            self.leads(earlier, said, info, AnnouncementKind::SigningKey);
+                        let replaced = leads(earlier, said, info);
                         // The same key may have been pinned for an earlier one, and not been used.
                         let pinned = |old: &SigningKeyInfo| {
                             let of = |pin: &PinnedSuccessor| (pin.key, pin.replaces);
@@ -214,19 +199,6 @@ impl History {
         };
         let odd_pin = || self.successors.iter().find(|pin| !pinned(pin)).map(|pin| pin.key);
         gap.map(|(_, info)| info.key).or_else(odd_pin)
-    }
-
-    /// The earlier key from which a statement leads to a key.
-    fn leads<'a>(
-        &self,
-        earlier: &'a [SigningKeyInfo],
-        said: &Announcement,
-        to: &SigningKeyInfo,
-        kind: AnnouncementKind,
-    ) -> Option<&'a SigningKeyInfo> {
-        let stated = Said::of(said).filter(|stated| stated.kind == kind && stated.key == to.key)?;
-        let replaced = earlier.iter().find(|info| info.key == stated.statement.replaces);
-        replaced.filter(|_| is_proved(said))
     }
 
     /// The log that the vault keeps, by the key that began it. A log begins whenever the vault makes a key
@@ -360,6 +332,18 @@ impl History {
     pub(crate) fn due(&self) -> impl DoubleEndedIterator<Item = &Announcement> {
         self.due.iter().filter_map(|due| self.statements().find(|said| said.id() == *due))
     }
+}
+
+/// The earlier key from which a statement leads to a key.
+fn leads<'a>(
+    earlier: &'a [SigningKeyInfo],
+    said: &Announcement,
+    to: &SigningKeyInfo,
+) -> Option<&'a SigningKeyInfo> {
+    let stated = Said::of(said)
+        .filter(|stated| stated.kind == AnnouncementKind::SigningKey && stated.key == to.key)?;
+    let replaced = earlier.iter().find(|info| info.key == stated.statement.replaces);
+    replaced.filter(|_| is_proved(said))
 }
 
 /// What a signature is worth.

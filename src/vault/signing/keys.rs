@@ -116,11 +116,7 @@ fn secret(disk: &Disk, key: SigningKeyId) -> Result<Option<SigningKey>, VaultErr
     let odd = || VaultError::Damaged("the secret of a signing key".into());
     let read = |memo: Value| {
         let memo = memos::content(MemoKind::SigningSecret, &memo)?;
-        let mut secret = Secret::default();
-        if memo.len() != secret.len() {
-            return Err(odd());
-        }
-        secret.copy_from_slice(memo);
+        let secret = memo.try_into().map(Secret::copy_of).map_err(|_| odd())?;
         let key_read = SigningKey::from_secret(&secret);
         if key_read.public().id() == key { Ok(key_read) } else { Err(odd()) }
     };

@@ -64,18 +64,12 @@ impl Vault {
     /// The log that this vault keeps, by the id of the signing key that began it. It is in each announcement.
     /// A vault that is restored, put back to before a change of its key, or given a root slot of its own begins
     /// another.
-    ///
-    /// # Errors
-    /// As [`Vault::signing_keys`].
     pub(crate) fn log(&self) -> Result<SigningKeyId, VaultError> {
         let gap = || VaultError::Damaged("no signing key began a log".into());
         self.shared().signing.with(|keys| keys.history.log())?.ok_or_else(gap)
     }
 
     /// Signs what the bytes say, given the id of the key that will sign them.
-    ///
-    /// # Errors
-    /// As [`Vault::signing_keys`].
     pub(crate) fn sign(
         &self,
         bytes: impl FnOnce(SigningKeyId) -> Vec<u8>,
@@ -87,9 +81,6 @@ impl Vault {
     }
 
     /// Does something with the key that signs. It must not ask for signing keys meanwhile.
-    ///
-    /// # Errors
-    /// As [`Vault::signing_keys`].
     pub(crate) fn as_signer<T>(
         &self,
         what: impl FnOnce(&SigningKey) -> T,
@@ -98,9 +89,6 @@ impl Vault {
     }
 
     /// What a signature over these bytes is worth, by any key of the history.
-    ///
-    /// # Errors
-    /// As [`Vault::signing_keys`].
     pub(crate) fn vouches(
         &self,
         key: SigningKeyId,
@@ -111,9 +99,6 @@ impl Vault {
     }
 
     /// Asks the history something. That must not ask for signing keys in turn.
-    ///
-    /// # Errors
-    /// As [`Vault::signing_keys`].
     pub(crate) fn with_signing_history<T>(
         &self,
         what: impl FnOnce(&History) -> T,
@@ -122,25 +107,16 @@ impl Vault {
     }
 
     /// The history as it is now.
-    ///
-    /// # Errors
-    /// As [`Vault::signing_keys`].
     pub(crate) fn signing_history(&self) -> Result<History, VaultError> {
         self.shared().signing.with(|keys| keys.history.clone())
     }
 
     /// The statements of the history, the oldest first.
-    ///
-    /// # Errors
-    /// As [`Vault::signing_keys`].
     pub(crate) fn key_statements(&self) -> Result<Vec<Announcement>, VaultError> {
         self.shared().signing.with(|keys| keys.history.statements().cloned().collect())
     }
 
     /// What the event store has not been told yet.
-    ///
-    /// # Errors
-    /// As [`Vault::signing_keys`].
     pub(crate) fn unsaid(&self) -> Result<Unsaid, VaultError> {
         self.shared().signing.with(|keys| {
             let history = &keys.history;

@@ -47,22 +47,27 @@ impl Edits {
             refuse_longer(value.as_ref().map_or(0, |v| v.len()), MAX_VALUE_BYTES)?;
             changes.insert(place, value);
         }
-        let mut removed = erasure.remove_ranges;
-        removed.retain(|(from, to)| from < to);
-        removed.sort();
-        let mut ranges: Vec<(Place, Place)> = Vec::with_capacity(removed.len());
-        for (from, to) in removed {
-            match ranges.last_mut() {
-                Some(last) if from <= last.1 => last.1 = to.max(std::mem::take(&mut last.1)),
-                _ => ranges.push((from, to)),
-            }
-        }
+        let ranges = joined(erasure.remove_ranges);
         Ok(Self { changes: changes.into_iter().collect(), ranges })
     }
 
     pub(super) fn all(&self) -> Slice<'_> {
         Slice { changes: &self.changes, ranges: &self.ranges }
     }
+}
+
+/// The same places, in ascending order and without overlap.
+pub(crate) fn joined(mut ranges: Vec<(Place, Place)>) -> Vec<(Place, Place)> {
+    ranges.retain(|(from, to)| from < to);
+    ranges.sort();
+    let mut joined: Vec<(Place, Place)> = Vec::with_capacity(ranges.len());
+    for (from, to) in ranges {
+        match joined.last_mut() {
+            Some(last) if from <= last.1 => last.1 = to.max(std::mem::take(&mut last.1)),
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
 }
 
 fn refuse_longer(bytes: usize, most: usize) -> Result<(), VaultError> {

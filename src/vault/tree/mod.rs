@@ -45,7 +45,6 @@ mod moving;
 mod open;
 mod openings;
 mod page;
-mod read_only;
 mod retire;
 mod rewrite;
 mod store;
@@ -79,13 +78,13 @@ pub(crate) use self::store::Sabotage;
 #[cfg(feature = "drill")]
 pub(crate) use self::verify::CopiedPages;
 pub(crate) use self::verify::{Flaw, Seen, Walked};
+#[cfg(feature = "backup")]
+pub(crate) use self::{edits::joined, folder::FolderDraft, load::Seed, page::MAX_VALUE_BYTES};
 pub(crate) use self::{
     edits::{Change, Erasure},
     page::{MAX_PLACE_BYTES, Place, Value},
     store::Shape,
 };
-#[cfg(feature = "backup")]
-pub(crate) use self::{folder::FolderDraft, load::Seed, page::MAX_VALUE_BYTES};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},

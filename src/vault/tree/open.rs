@@ -28,7 +28,7 @@ use crate::{
     own,
     vault::{
         OpenVaultError, PageStoreKind, VaultError,
-        pages::{Batch, MemoryPages, PageStore},
+        pages::{Batch, MemoryPages, PageStore, PagesAside},
         root::{MemorySlot, OpeningNumber, Root, RootSlot, Slot, SlotConfig},
     },
 };
@@ -259,6 +259,23 @@ impl Tree {
             folder::remove_pages(folder, other)?;
         }
         tree._lock = Some(lock);
+        Ok(tree)
+    }
+
+    /// Neither the folder nor the slot is written to; whether the folder is a copy does not matter.
+    fn open_to_read(folder: &Path, slot: SlotConfig) -> Result<Self, OpenVaultError> {
+        folder::read_header(folder)?;
+        let lock = folder::lock_to_read(folder)?;
+        let header = folder::read_header(folder)?;
+        let vault = header.vault;
+        // Held: nobody is forgotten while this process has the root that they would be read with.
+        let slot = Slot::open_to_read(slot, vault, true)?;
+        let root = slot.read()?;
+        let pages = PagesAside::open(header.pages, &header.pages_in(folder))?;
+        let page = root_page(&pages, &root)?;
+        let store = Store::new(vault, Shape::default(), Box::new(pages));
+        let mut tree = Self::assemble(store, Box::new(slot), root, page)?;
+        (tree.read_only, tree._lock) = (true, lock);
         Ok(tree)
     }
 

@@ -31,8 +31,7 @@ use crate::{
         OwnerBackfill, VaultError, Watch,
         reading::cache::{Address, Current},
         records::{
-            entries::{KeyEntry, SubjectRecord, today},
-            fence::FenceRecord,
+            entries::{KeyEntry, today},
             places::{self, Hash},
         },
         root::{SlotChange, SlotError},
@@ -189,15 +188,9 @@ impl Committer {
                 }
             }
             Job::Destroy(destruction, memo, reply) => {
-                let destroyed = self.destroy(&destruction, &memo);
-                wipe_stack();
-                answer(reply, destroyed);
+                wiped(reply, self.destroy(&destruction, &memo));
             }
-            Job::Replay(decisions, reply) => {
-                let replayed = self.replay(&decisions);
-                wipe_stack();
-                answer(reply, replayed);
-            }
+            Job::Replay(decisions, reply) => wiped(reply, self.replay(&decisions)),
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutMemo(kind, id, memo, reply) => match self.put_memo(kind, id, &memo) {
                 Ok(()) => self.when_written(reply, ()),
@@ -205,9 +198,7 @@ impl Committer {
             },
             Job::RemoveMemo(kind, id, reply) => answer(reply, self.remove_memo(kind, id)),
             Job::SigningKeys(memo, secret, reply) => {
-                let written = self.write_signing_keys(&memo, secret);
-                wipe_stack();
-                answer(reply, written);
+                wiped(reply, self.write_signing_keys(&memo, secret));
             }
             Job::Slot(change, reply) => {
                 let changed = self.shared.disk.tree().change_slot(change);
@@ -230,17 +221,9 @@ impl Committer {
                     answer(reply, Err(error));
                 }
             },
-            Job::RotateRoot(reply) => {
-                let epoch = self.rotate_root();
-                wipe_stack();
-                answer(reply, epoch);
-            }
+            Job::RotateRoot(reply) => wiped(reply, self.rotate_root()),
             #[cfg(feature = "backup")]
-            Job::EndEra(reply) => {
-                let era = self.end_era();
-                wipe_stack();
-                answer(reply, era);
-            }
+            Job::EndEra(reply) => wiped(reply, self.end_era()),
             Job::Flush(reply) => answer(reply, self.commit()),
             #[cfg(feature = "backup")]
             Job::OpenTap(reply) => {
@@ -259,19 +242,6 @@ impl Committer {
 
     fn when_written<T: Send + 'static>(&mut self, reply: Reply<T>, value: T) {
         self.waiting.push(Box::new(move |result| answer(reply, result.map(|()| value))));
-    }
-
-    /// New keys have a living generation.
-    pub(in crate::vault) fn skip_dead(
-        &self,
-        record: &mut SubjectRecord,
-        fence: &FenceRecord,
-    ) -> Result<(), VaultError> {
-        if fence.is_dead(record.current) {
-            let begun = record.begin_generation()?;
-            record.go_on_with(begun);
-        }
-        Ok(())
     }
 
     /// Turns a subject's warm keys off, but for those of this generation.
@@ -352,6 +322,14 @@ impl Committer {
 /// Answers the one who asked; who no longer waits need not know.
 fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     let _ = reply.send(result);
+}
+
+/// Answers when what the work left on the stack is wiped. Inlined, because a frame of its own would lie
+/// over what is to be wiped.
+#[inline(always)]
+fn wiped<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
+    wipe_stack();
+    answer(reply, result);
 }
 
 /// One failure, told to many.

@@ -15,28 +15,13 @@ use zeroize::Zeroizing;
 use self::token::{Objects, Token};
 pub use self::uri::{Pkcs11Object, Pkcs11UriError};
 use super::{
-    device::{self, Device, SECTOR_BYTES},
+    device::{Device, SECTOR_BYTES},
     device_lock::DeviceLock,
     hardware::Sectors,
 };
 use crate::vault::root::SlotError;
 
 impl Pkcs11Object {
-    /// Makes the slot.
-    pub(super) fn create(&self) -> Result<TokenSectors, SlotError> {
-        device::create(self.connect()?, self)
-    }
-
-    /// Opens the slot.
-    pub(super) fn open(&self) -> Result<TokenSectors, SlotError> {
-        device::open(self.connect()?, self)
-    }
-
-    /// Opens the slot to be read.
-    pub(super) fn open_to_read(&self) -> Result<TokenSectors, SlotError> {
-        device::open_to_read(self.connect()?, self)
-    }
-
     /// Takes back what was made.
     pub(super) fn unmake(&self) {
         if let Ok(sectors) = self.connect() {
@@ -45,7 +30,7 @@ impl Pkcs11Object {
     }
 
     /// Keeps others away, for as long as the slot is open, and logs in.
-    fn connect(&self) -> Result<TokenSectors, SlotError> {
+    pub(super) fn connect(&self) -> Result<TokenSectors, SlotError> {
         let failed = |why| SlotError::Device { place: self.to_string(), why };
         let token = Token::find(self).map_err(failed)?;
         // Before the PIN is given: anyone who finds the slot in use has not used up an attempt.

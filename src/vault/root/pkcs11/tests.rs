@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     crypto::Secret,
     event::VaultId,
-    vault::root::{KekSecret, OpeningNumber, Root, RootSlot, Slot},
+    vault::root::{KekSecret, OpeningNumber, Root, RootSlot, Slot, device},
 };
 
 /// What is in a token: number, name, content.

@@ -1,8 +1,6 @@
 //! The slot for a vault that is restored.
 
-use super::{
-    Binding, Counter, KekSecret, Known, Location, Own, Phase, Seal, Slot, SlotConfig, State, given,
-};
+use super::{Binding, Counter, KekSecret, Known, Own, Phase, Seal, Slot, SlotConfig, State, given};
 use crate::{event::VaultId, vault::root::SlotError};
 
 /// What a slot holds that a restoration would overwrite.
@@ -39,7 +37,7 @@ impl Slot {
         let others = config.others();
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
         let mut known = Known::new(Seal::new(&secret)?, Binding::Due(None));
-        let (mut roots, mut earlier, place) = (Vec::new(), None, Location::Config(config.place));
+        let (mut roots, mut earlier, place) = (Vec::new(), None, config.place);
         let mut noted = Vec::new();
         if let Some(own) = &mut own {
             let found = own.pair.look()?;

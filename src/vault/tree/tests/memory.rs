@@ -8,20 +8,19 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    env,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    thread,
 };
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
+use self::child::{FOLDER, OTHER, STREAMS, VICTIM};
 use crate::{
-    crypto::{self, Body, Context, DataKey, PublicDigest, Purpose, SECRET_BYTES, SealPart, Secret},
-    event::{ErasureId, EventId, EventType, Layout, PolicyDigest, StreamName, Subject},
+    crypto::{SECRET_BYTES, Secret},
     vault::{
-        Dead, Destruction, KeyLookup, KeyRequest, Loss, Vault,
         pages::{PageStore, SledPages},
         records::{entries::KeyEntry, places},
         root::{RootSlot, Slot},
@@ -31,11 +30,12 @@ use crate::{
 
 type Bytes = [u8; SECRET_BYTES];
 
-/// Where the child finds its folder.
-const FOLDER: &str = "OUBLIETTE_MEMORY_TEST";
-const VICTIM: &str = "user-7";
-const OTHER: &str = "user-8";
-const STREAMS: [&str; 3] = ["user", "ledger", "letters"];
+/// The program that is the child, where it is not this one: `./test` gives one that is optimised, because what a compiler
+/// leaves on the stack depends on that.
+const CHILD: &str = "OUBLIETTE_MEMORY_CHILD";
+
+#[path = "../../../../tests/memory/child.rs"]
+mod child;
 
 #[test]
 fn no_destroyed_key_is_left_in_memory() {
@@ -81,92 +81,8 @@ fn no_destroyed_key_is_left_in_memory() {
 
 #[test]
 #[ignore = "run by `no_destroyed_key_is_left_in_memory`, in a process of its own"]
-fn child() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let (pages, root) = (folder.join("vault"), folder.join("root"));
-    let vault = Vault::create(&pages, &root).unwrap();
-    runtime.block_on(async {
-        let names: Vec<String> = (0..300).map(|n| format!("user-{n}")).collect();
-        let made = names.iter().map(|name| sealing_key(&vault, "user", name));
-        futures::future::join_all(made).await;
-    });
-    // As if it came from another run: keys are read from pages, and not made.
-    drop(vault);
-    let vault = Vault::open(&pages, &root).unwrap();
-    for who in [OTHER, VICTIM] {
-        for stream in STREAMS {
-            runtime.block_on(seal_and_open(&vault, stream, who));
-        }
-    }
-    thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-                for who in [OTHER, VICTIM] {
-                    runtime.block_on(seal_and_open(&vault, "letters", who));
-                    assert_eq!(vault.keys_of(&subject(who)).unwrap().len(), STREAMS.len());
-                }
-                assert!(vault.inventory().all(|entry| entry.is_ok()));
-            });
-        }
-    });
-    tell("used");
-
-    runtime.block_on(async {
-        let losses = vec![Loss { subject: subject(VICTIM), dead: Dead::All }];
-        let destruction = Destruction::new(ErasureId::now(), losses);
-        assert_eq!(vault.destroy(&destruction, b"").await.unwrap().keys, STREAMS.len() as u64);
-    });
-    tell("forgotten");
-
-    runtime.block_on(vault.rotate_root()).unwrap();
-    tell("rotated");
-
-    drop(vault);
-    tell("closed");
-}
-
-fn subject(name: &str) -> Subject {
-    Subject::new(name).unwrap()
-}
-
-async fn sealing_key(vault: &Vault, stream: &str, whose: &str) -> std::sync::Arc<DataKey> {
-    let request = KeyRequest {
-        stream: &StreamName::new(stream).unwrap(),
-        subject: &subject(whose),
-        generation: None,
-        layout: Layout::Sealed,
-        policy: PolicyDigest::default(),
-    };
-    vault.sealing_key(request, 1).await.unwrap()
-}
-
-async fn seal_and_open(vault: &Vault, stream: &str, whose: &str) {
-    let key = sealing_key(vault, stream, whose).await;
-    let (name, event_type) = (StreamName::new(stream).unwrap(), EventType::new("Moved").unwrap());
-    let context = Context {
-        purpose: Purpose::Event,
-        stream: &name,
-        event_id: EventId::random(),
-        event_type: &event_type,
-    };
-    let body = Body::Json("{\"to\":\"Leipzig\"}");
-    let policy = PolicyDigest::default();
-    let part = SealPart { key: &key, policy, body, metadata: "", pad: 0 };
-    let public = PublicDigest::NOTHING;
-    let token = crypto::seal(&[part], &context, &public).unwrap().remove(0);
-    let associated = context.associated([token.key_id()].into_iter(), &public);
-    let KeyLookup::Live { key, .. } = vault.opening_key(token.key_id()).unwrap() else { panic!() };
-    assert_eq!(crypto::open(token, &key, &associated).unwrap().body().unwrap(), body);
-}
-
-/// Says how far the child is, and waits until its parent has looked.
-fn tell(step: &str) {
-    let mut stdout = io::stdout();
-    writeln!(stdout, "\nreached {step}").unwrap();
-    stdout.flush().unwrap();
-    io::stdin().read_line(&mut String::new()).unwrap();
+fn as_child() {
+    child::main();
 }
 
 /// The child, as its parent sees it.
@@ -178,9 +94,16 @@ struct Process {
 
 impl Process {
     fn start(folder: &Path) -> Self {
-        let name = format!("{}::child", module_path!().split_once("::").unwrap().1);
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([&name, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        let mut command = match env::var_os(CHILD) {
+            Some(program) => Command::new(program),
+            None => {
+                let name = format!("{}::as_child", module_path!().split_once("::").unwrap().1);
+                let mut command = Command::new(env::current_exe().unwrap());
+                command.args([&name, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+                command
+            }
+        };
+        let mut child = command
             .env(FOLDER, folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
