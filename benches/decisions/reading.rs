@@ -4,8 +4,8 @@ use std::{cell::Cell, time::Instant};
 
 use futures::TryStreamExt as _;
 use oubliette::{
-    event::{EventId, NewEvent, RecordedEvent, Revision, SUBJECT_FORGOTTEN},
-    layer::Oubliette,
+    event::{EventId, EventType, NewEvent, RecordedEvent, Revision, SUBJECT_FORGOTTEN},
+    layer::{Oubliette, Wanted},
     store::{EventStore as _, MemoryStore, ReadAllOptions, SqliteStore},
 };
 
@@ -16,6 +16,7 @@ const EVENTS: usize = 2_000;
 
 pub(crate) fn cases(bench: &mut Bench<'_>) {
     what_is_gone(bench);
+    what_is_wanted(bench);
     owners(bench);
     forgetting(bench);
     restoring(bench);
@@ -67,6 +68,33 @@ fn what_is_gone(bench: &mut Bench<'_>) {
         ("26", "reading copies with a hole, against events without", &copies),
     ] {
         bench.pair(decision, case, EVENTS as u64, |_| read(&living), |_| read(with));
+    }
+}
+
+/// What is public of the events of an account, against all of them; and no event's type, against all.
+fn what_is_wanted(bench: &mut Bench<'_>) {
+    let layer = bench.run(async {
+        let (layer, ..) = layer().await;
+        let paid = || event("Paid", r#"{"amount":7,"memo":"a debt that is paid back at last"}"#);
+        put(&layer, "account-1", (0..EVENTS).map(|_| paid()).collect()).await;
+        layer
+    });
+    let public = Wanted { public_only: true, ..Wanted::default() };
+    let none = EventType::new("Closed").unwrap();
+    let none = Wanted { event_types: vec![none], ..Wanted::default() };
+    let handle = bench.runtime.handle().clone();
+    for (case, wanted) in [
+        ("reading what is public of inline events, against reading them", public),
+        ("passing by inline events of other types, against reading them", none),
+    ] {
+        let some = layer.wanting(wanted);
+        bench.pair(
+            "40",
+            case,
+            EVENTS as u64,
+            |_| handle.block_on(drained(&layer)),
+            |_| handle.block_on(drained(&some)),
+        );
     }
 }
 

@@ -28,3 +28,33 @@ impl Cipher {
         opens.then_some(opened)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_opens_as_what_it_was_and_not_when_it_was_changed() {
+        let cipher = Cipher::new(&[7; 32]);
+        for text in [&b""[..], b"to Leipzig"] {
+            let blob = cipher.seal_blob(b"a page", text).unwrap();
+            assert_eq!(blob.len(), text.len() + BLOB_OVERHEAD);
+            assert_eq!(*cipher.open_blob(b"a page", &blob).unwrap(), text);
+            assert!(cipher.open_blob(b"another page", &blob).is_none());
+            assert!(Cipher::new(&[8; 32]).open_blob(b"a page", &blob).is_none());
+            for at in 0..blob.len() {
+                let mut changed = blob.clone();
+                changed[at] ^= 1;
+                assert!(cipher.open_blob(b"a page", &changed).is_none(), "byte {at}");
+                assert!(cipher.open_blob(b"a page", &blob[..at]).is_none(), "{at} bytes");
+            }
+        }
+    }
+
+    /// A buffer that grows leaves a copy of the text behind.
+    #[test]
+    fn a_blob_is_sealed_where_it_was_written() {
+        let blob = Cipher::new(&[7; 32]).seal_blob(&[], &[1; 300]).unwrap();
+        assert_eq!(blob.capacity(), blob.len());
+    }
+}

@@ -66,22 +66,35 @@ impl PublicDigest {
 
 /// A [`PublicDigest`] that is taken as its bytes come: first those of the data, then those of the
 /// metadata. The length of the former comes last, because it is not known before.
-#[derive(Default)]
 pub(crate) struct PublicHash {
     hash: Sha256,
+    /// What is not hashed yet: canonical text comes in pieces of a few bytes, each of which would cost as much as many.
+    pending: [u8; PENDING],
+    held: usize,
     length: u64,
     data: u64,
 }
 
-impl PublicHash {
-    fn update(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
-        self.length += bytes.len() as u64;
-    }
+const PENDING: usize = 256;
 
-    /// All bytes of clear data that are not JSON.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
-        self.update(bytes);
+impl Default for PublicHash {
+    fn default() -> Self {
+        Self { hash: Sha256::default(), pending: [0; PENDING], held: 0, length: 0, data: 0 }
+    }
+}
+
+impl PublicHash {
+    /// Takes the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        if let Some(room) = self.pending.get_mut(self.held..self.held + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.held += bytes.len();
+            return;
+        }
+        self.hash.update(&self.pending[..self.held]);
+        self.hash.update(bytes);
+        self.held = 0;
     }
 
     /// What comes from now on is metadata.
@@ -93,7 +106,8 @@ impl PublicHash {
         if self.length == 0 {
             return PublicDigest::NOTHING;
         }
-        PublicDigest(self.hash.chain_update(self.data.to_be_bytes()).finalize().into())
+        let hash = self.hash.chain_update(&self.pending[..self.held]);
+        PublicDigest(hash.chain_update(self.data.to_be_bytes()).finalize().into())
     }
 }
 

@@ -111,8 +111,8 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
             let public = successor.public();
             let statement = Statement { public, replaces: signs, compromised: None };
             let kind = AnnouncementKind::Successor;
-            let statement = Some((statement, successor.key()));
-            let said = statements.state(vault, kind, statement, None, None)?;
+            let said = Said::Statement(statement, successor.key());
+            let said = statements.state(vault, kind, said, None)?;
             history.pin(&said);
             vault.change_keys(history, &[said], false, None).await?;
             Ok(successor.id())
@@ -131,7 +131,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
             let by = is_successor.then_some(&key);
             let kind = AnnouncementKind::SigningKey;
             let mut said =
-                vec![statements.state(vault, kind, Some((statement, &key)), None, by)?];
+                vec![statements.state(vault, kind, Said::Statement(statement, &key), by)?];
             // No statement leads to a key that was made when the vault was restored: what it said is
             // not known to others by anything but this.
             let restored = history.origin_of(signs) == Some(KeyOrigin::Restored);
@@ -209,6 +209,13 @@ fn to_come(
     }
 }
 
+/// What is stated of keys.
+enum Said<'a> {
+    /// A key, which proves that its author has it.
+    Statement(Statement, &'a SigningKey),
+    Distrust(Distrust),
+}
+
 /// Statements about keys, one after the other.
 struct Statements(Chain);
 
@@ -219,20 +226,22 @@ impl Statements {
         Ok(Self(Chain::behind(due.map_or_else(|| Mark::load(vault).map(|mark| mark.tips()), Ok)?)))
     }
 
-    /// A statement about a key, of which its author proves that they have it; or the distrust of one. It seals
-    /// nothing, but that it opens shows that a holder of the vault made it.
+    /// A statement about keys. It seals nothing, but that it opens shows that a holder of the vault made it.
     fn state(
         &mut self,
         vault: &Vault,
         kind: AnnouncementKind,
-        statement: Option<(Statement, &SigningKey)>,
-        distrust: Option<Distrust>,
+        said: Said<'_>,
         by: Option<&SigningKey>,
     ) -> Result<Announcement, VaultError> {
         let at = Timestamp::now();
         let about = at.new_uuid();
         let decision =
             Decision { erasure: ErasureId(about), taken: Vec::new(), record: Vec::new() };
+        let (statement, distrust) = match said {
+            Said::Statement(statement, prover) => (Some((statement, prover)), None),
+            Said::Distrust(distrust) => (None, Some(distrust)),
+        };
         let draft = Draft { kind, about, at, statement, distrust, decision: &decision };
         self.0.say(draft, vault, EventId::random(), by)
     }
@@ -249,8 +258,8 @@ impl Statements {
     ) -> Result<Vec<Announcement>, VaultError> {
         let mut said = Vec::new();
         let mut say = |history: &mut History, key, compromised| {
-            let distrust = Some(Distrust { key, compromised });
-            let announcement = self.state(vault, AnnouncementKind::Distrust, None, distrust, by)?;
+            let distrust = Said::Distrust(Distrust { key, compromised });
+            let announcement = self.state(vault, AnnouncementKind::Distrust, distrust, by)?;
             history.distrust(&announcement);
             said.push(announcement);
             Ok::<_, VaultError>(())

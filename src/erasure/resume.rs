@@ -50,8 +50,9 @@ pub(super) async fn resume<S: EventStore>(
 pub(super) fn decided(vault: &Vault, subject: &Subject) -> Result<Option<ErasureId>, ErasureError> {
     for journal in Journal::all(vault)? {
         // The memo is written in the batch that destroys the keys.
-        let is_destroyed = ErasureRecord::find(vault, journal.erasure)?.is_some();
-        if journal.plan.subject == *subject && !is_destroyed {
+        if journal.plan.subject == *subject
+            && ErasureRecord::find(vault, journal.erasure)?.is_none()
+        {
             return Ok(Some(journal.erasure));
         }
     }

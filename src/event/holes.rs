@@ -95,7 +95,8 @@ pub enum WithheldReason {
 }
 
 impl WithheldReason {
-    const ALL: [Self; 4] = [Self::NoVault, Self::NotCopied, Self::Unvouched, Self::NotWanted];
+    /// Those of a stored hole, or of a row: what somebody did not want is there still, and is not copied.
+    const COPIED: [Self; 3] = [Self::NoVault, Self::NotCopied, Self::Unvouched];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -122,7 +123,7 @@ impl Serialize for WithheldReason {
 impl<'de> Deserialize<'de> for WithheldReason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let known = Self::ALL.into_iter().find(|why| why.as_str() == text);
+        let known = Self::COPIED.into_iter().find(|why| why.as_str() == text);
         known.ok_or_else(|| de::Error::custom("not a reason for withholding"))
     }
 }
@@ -136,6 +137,8 @@ pub struct Holes {
     /// The fields of each part that could not be opened.
     pub(crate) withheld: Vec<Vec<String>>,
     pub(crate) bare: bool,
+    /// Whether something is missing only because its reader did not want it. Such a copy is refused.
+    pub(crate) not_wanted: bool,
 }
 
 impl Holes {
@@ -150,6 +153,7 @@ impl Holes {
             shredded: shredded.iter().map(copied).collect(),
             withheld: withheld.iter().map(|part| part.fields.clone()).collect(),
             bare,
+            not_wanted: withheld.iter().any(|part| part.why == WithheldReason::NotWanted),
         })
     }
 

@@ -217,7 +217,7 @@ impl Codec {
         metadata: Option<&Json>,
     ) -> Result<Opened, CodecError> {
         let mut document = parse(data, metadata)?;
-        at_once(self.open_stored(event, &mut document, None, || (data.clone(), metadata.cloned())))
+        at_once(self.open_stored(event, &mut document, false, || (data.clone(), metadata.cloned())))
     }
 
     /// Opens several, each as [`Codec::open`] does: one that does not open keeps no other from

@@ -15,14 +15,14 @@ use futures::{StreamExt, TryStreamExt, future, stream, stream::Peekable};
 
 use super::{
     Layer,
-    document::{Document, Head, Notes, Stored},
+    document::{Document, Head, Notes},
     error::unreadable_event,
-    opening::are_dead,
+    opening::{are_dead, data_of},
     placement::logical_of,
-    wanted::{Selection, is_enough},
+    wanted::{Wanted, is_enough},
 };
 use crate::{
-    event::{EventId, Json, Payload, Pointer, RecordedEvent, StreamName, Tree},
+    event::{EventId, RecordedEvent, StreamName},
     policy::SplitNames,
     store::{
         Delivery, Direction, EventStore, EventStream, ReadOptions, StoreError, Subscription,
@@ -90,31 +90,32 @@ pub(super) enum Audience {
     Auditors,
 }
 
-/// What an event is that is stored in one piece or, with its private half, in two. `fields`: those that alone are
-/// wanted.
+/// What an event is that is stored in one piece or, with its private half, in two. `public_only`: the private one
+/// may be left out on purpose.
 pub(super) async fn document_of(
     event: &RecordedEvent,
     head: Result<Head, Unreadable>,
     private: Option<Box<Half>>,
     vault: Option<&dyn Keeper>,
-    fields: Option<&[Pointer]>,
+    public_only: bool,
 ) -> Result<Document, Unreadable> {
     let Some(half) = private else {
-        let is_enough = |public: &Stored| match (vault, fields) {
-            (Some(vault), Some(fields)) => {
-                is_enough(public.public_root(), &public.notes, vault.id(), fields)
+        let document = Document::behind(head?, event)?;
+        let is_enough = match (vault, &document) {
+            (Some(vault), Document::Stored(public)) => {
+                public_only && is_enough(vault, &public.notes).await
             }
             _ => false,
         };
-        return match Document::behind(head?, event)? {
-            Document::Stored(public) if is_enough(&public) => Ok(Document::Stored(public.alone()?)),
+        return match document {
+            Document::Stored(public) if is_enough => Ok(Document::Stored(public.alone()?)),
             Document::Stored(public) if public.notes.private.is_some() => {
                 Ok(Document::Stored(public.without_half(vault).await?))
             }
             document => Ok(document),
         };
     };
-    let private = Document::behind(half.head?, &half.event)?;
+    let private = half.head?.with_half(data_of(&half.event)?)?;
     match (Document::behind(head?, event)?, private) {
         (Document::Stored(public), Document::Stored(private)) => {
             Ok(Document::Stored(public.join(event.id, private, half.event.id)?))
@@ -158,26 +159,29 @@ impl Held {
 
 struct Join<S> {
     layer: Arc<Layer<S>>,
+    wanted: Option<Arc<Wanted>>,
     inner: Subscription,
     backwards: bool,
     audience: Audience,
     ended: bool,
     queue: VecDeque<Waiting>,
     held: Held,
-    /// The logical stream that was noted last: the next one is often the same.
-    last: Option<StreamName>,
+    /// The logical stream that was noted last, and where its halves are: the next one is often the same.
+    last: Option<(StreamName, Option<SplitNames>)>,
 }
 
 /// Joins the halves among the deliveries of all streams; private halves disappear. Only a failure of the store
 /// ends it.
 pub(super) fn join_all<S: EventStore>(
     layer: Arc<Layer<S>>,
+    wanted: Option<Arc<Wanted>>,
     inner: Subscription,
     direction: Direction,
     audience: Audience,
 ) -> impl futures::Stream<Item = Result<Joined, StoreError>> + Send {
     let join = Join {
         layer,
+        wanted,
         inner,
         backwards: direction == Direction::Backwards,
         audience,
@@ -213,12 +217,12 @@ impl<S: EventStore> Join<S> {
                     self.let_go();
                 }
                 Some(Delivery::CaughtUp) => self.ready(Joined::CaughtUp),
-                Some(Delivery::Event(event)) => self.take(event),
+                Some(Delivery::Event(event)) => self.take(event).await,
             }
         }
     }
 
-    fn take(&mut self, mut event: RecordedEvent) {
+    async fn take(&mut self, mut event: RecordedEvent) {
         if event.is_announcement() {
             // The layer's bookkeeping is no event. Read by its stream's name it is shown.
             if self.audience == Audience::Auditors {
@@ -228,15 +232,14 @@ impl<S: EventStore> Join<S> {
             }
             return;
         }
-        let head = match Head::of(event.metadata.as_ref(), self.last.as_ref()) {
+        let near = self.last.as_ref().map(|(logical, _)| logical);
+        let head = match Head::of(event.metadata.as_ref(), near) {
             Ok(head) => head.kept(),
             Err(unreadable) => return self.misplaced(event, unreadable),
         };
         let notes = &head.notes;
-        if notes.stream.is_some() && notes.stream != self.last {
-            self.last.clone_from(&notes.stream);
-        }
-        let logical = logical_of(&self.layer.codec, &event.stream, notes);
+        let names = self.halves_of(notes);
+        let logical = logical_of(&self.layer.codec, &event.stream, notes, |_| names);
         if notes.public.is_some() && (logical.is_ok() || self.may_be_anothers(notes)) {
             return self.take_half(Box::new(Half { event, head: Ok(head) }));
         }
@@ -247,12 +250,25 @@ impl<S: EventStore> Join<S> {
             // What is told of the one half goes for the other.
             Err(unreadable) => return self.misplaced(event, unreadable),
         };
-        let is_alone = private.is_none();
+        let needs_half = id.is_some()
+            && self.layer.needs_half(&event, &head.notes, self.wanted.as_deref()).await;
+        let private = private.filter(|_| needs_half);
+        let waits = needs_half && private.is_none();
         let found = Found { event, head: Ok(head), private };
         self.queue.push_back(match id {
-            Some(id) if is_alone => Waiting::Half(found, id),
+            Some(id) if waits => Waiting::Half(found, id),
             _ => Waiting::Ready(Joined::Event(found)),
         });
+    }
+
+    /// Where the halves of the stream are that is noted.
+    fn halves_of(&mut self, notes: &Notes) -> Option<SplitNames> {
+        let logical = notes.stream.as_ref()?;
+        let last = match self.last.take() {
+            Some(last) if last.0 == *logical => last,
+            _ => (logical.clone(), self.layer.policy().reading_plan(logical).split_names),
+        };
+        self.last.insert(last).1.clone()
     }
 
     fn take_half(&mut self, half: Box<Half>) {
@@ -337,19 +353,18 @@ impl<S: EventStore> Layer<S> {
     }
 
     /// Whether something is wanted of an event that its public half does not have.
-    fn needs_half(
+    async fn needs_half(
         &self,
         event: &RecordedEvent,
         notes: &Notes,
-        selection: Option<&Selection>,
+        wanted: Option<&Wanted>,
     ) -> bool {
-        let Some(selection) = selection else { return true };
-        let (Some(vault), Some(fields)) = (self.keeper(), selection.fields()) else {
-            return selection.takes(event);
-        };
-        let tree = event.data.as_ref().and_then(Payload::as_json).map(Json::tree);
-        let root = tree.as_ref().map(Tree::root);
-        selection.takes(event) && !is_enough(root, notes, vault.id(), fields)
+        match (wanted, self.keeper()) {
+            (None, _) => true,
+            (Some(wanted), _) if !wanted.takes(event) => false,
+            (Some(wanted), Some(vault)) => !wanted.public_only || !is_enough(vault, notes).await,
+            (Some(_), None) => true,
+        }
     }
 
     /// Whether the private half of an event would say nothing, because its keys are all destroyed.
@@ -377,7 +392,7 @@ impl Waiting {
 /// Reads one split stream: its public half, and beside it, in step, its private half.
 pub(super) fn join_one<S: EventStore>(
     layer: &Arc<Layer<S>>,
-    selection: Option<Arc<Selection>>,
+    wanted: Option<Arc<Wanted>>,
     logical: StreamName,
     names: &SplitNames,
     options: ReadOptions,
@@ -391,13 +406,13 @@ pub(super) fn join_one<S: EventStore>(
     let private = None::<Peekable<EventStream>>;
     stream::try_unfold((public, private), move |(mut public, mut private)| {
         let (layer, logical) = (Arc::clone(&layer), logical.clone());
-        let (selection, half_name) = (selection.clone(), names.private.clone());
+        let (wanted, half_name) = (wanted.clone(), names.private.clone());
         async move {
             let Some(mut event) = public.try_next().await? else { return Ok(None) };
             let head = layer.head_under(&event, &logical)?;
             event.stream = logical;
-            let needs = || layer.needs_half(&event, &head.notes, selection.as_deref());
-            let half = match head.notes.private.filter(|_| needs()) {
+            let needs = layer.needs_half(&event, &head.notes, wanted.as_deref()).await;
+            let half = match head.notes.private.filter(|_| needs) {
                 Some(id) => {
                     let read = || layer.store.read(&half_name, from_the_end).peekable();
                     let private = private.get_or_insert_with(read);

@@ -34,7 +34,7 @@ impl Specimen {
                 (event, Ok(Document::Clear), false)
             }
             Joined::Event(Found { event, head, private }) => {
-                let document = document_of(&event, head, private, vault, None).await;
+                let document = document_of(&event, head, private, vault, false).await;
                 (event, document, false)
             }
             Joined::Misplaced(event, unreadable) => (event, Err(unreadable), false),
@@ -101,7 +101,7 @@ impl<S: EventStore> Oubliette<S> {
         let inner = self.store().read_all(ReadAllOptions { after, ..ReadAllOptions::default() });
         let inner = inner.map_ok(Delivery::Event).boxed();
         let layer = Arc::clone(&self.layer);
-        join_all(Arc::clone(&layer), inner, Direction::Forwards, Audience::Auditors)
+        join_all(Arc::clone(&layer), None, inner, Direction::Forwards, Audience::Auditors)
             .try_filter_map(move |joined| {
                 let layer = Arc::clone(&layer);
                 async move { Ok(Specimen::of(joined, layer.keeper()).await) }

@@ -107,7 +107,7 @@ use crate::{
 pub struct Oubliette<S> {
     pub(crate) layer: Arc<Layer<S>>,
     /// What this reader wants of the events; `None`: all.
-    selection: Option<Arc<wanted::Selection>>,
+    wanted: Option<Arc<Wanted>>,
 }
 
 /// What the clones of a layer share.
@@ -214,7 +214,7 @@ impl<S: EventStore> Oubliette<S> {
                 witnessed: Mutex::default(),
                 completed: Mutex::default(),
             }),
-            selection: None,
+            wanted: None,
         }
     }
 
@@ -305,7 +305,7 @@ impl<S: EventStore> EventStore for Oubliette<S> {
 
 impl<S> Clone for Oubliette<S> {
     fn clone(&self) -> Self {
-        Self { layer: Arc::clone(&self.layer), selection: self.selection.clone() }
+        Self { layer: Arc::clone(&self.layer), wanted: self.wanted.clone() }
     }
 }
 

@@ -9,10 +9,10 @@ use super::{
     halves::{Found, Half, document_of},
     opening::is_dead,
     tombstone::{self, Unvouched},
-    wanted::Selection,
+    wanted::{Wanted, pass_by},
 };
 use crate::{
-    event::{Payload, Pointer, RecordedEvent, Withheld, WithheldReason},
+    event::{Payload, RecordedEvent, Withheld, WithheldReason},
     store::{EventStore, StoreError, Unreadable},
     vault::Tagged,
 };
@@ -22,18 +22,18 @@ impl<S: EventStore> Layer<S> {
     pub(super) async fn open(
         &self,
         found: Found,
-        selection: Option<&Selection>,
+        wanted: Option<&Wanted>,
     ) -> Result<RecordedEvent, StoreError> {
         let Found { mut event, head, private } = found;
         if event.is_tombstone() {
             self.vouch(&mut event).await?;
             return Ok(event);
         }
-        if selection.is_some_and(|selection| !selection.takes(&event)) {
-            return Ok(Selection::pass_by(event));
+        if wanted.is_some_and(|wanted| !wanted.takes(&event)) {
+            return Ok(pass_by(event));
         }
-        let fields = selection.and_then(Selection::fields);
-        let opened = self.try_open(&event, head, private, fields).await;
+        let public_only = wanted.is_some_and(|wanted| wanted.public_only);
+        let opened = self.try_open(&event, head, private, public_only).await;
         let opened = opened.map_err(|error| error.on_read(&event))?;
         self.count(&event, opened.unsealed, opened.unvouched);
         event.data = opened.data;
@@ -138,15 +138,15 @@ impl<S: EventStore> Layer<S> {
         event: &RecordedEvent,
         head: Result<Head, Unreadable>,
         private: Option<Box<Half>>,
-        fields: Option<&[Pointer]>,
+        public_only: bool,
     ) -> Result<Opened, CodecError> {
         let id = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
-        let mut document = document_of(event, head, private, self.keeper(), fields).await?;
+        let mut document = document_of(event, head, private, self.keeper(), public_only).await?;
         let as_it_stands = || {
             // Only an event that has data reads as it is.
             let data = event.data.clone();
             (data.unwrap_or_else(|| Payload::Bytes([].into())), event.metadata.clone())
         };
-        self.codec.open_stored(id, &mut document, fields, as_it_stands).await
+        self.codec.open_stored(id, &mut document, public_only, as_it_stands).await
     }
 }

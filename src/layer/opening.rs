@@ -3,13 +3,13 @@
 use super::{
     Codec, CodecError,
     document::{Document, Head, NotedHoles, Notes, Parts, Stored},
-    wanted::{may_hold, not_wanted, sealed_of},
+    wanted::{can_vouch, not_wanted},
 };
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
     event::{
-        ErasureId, EventId, EventType, Holes, Json, KeyId, Payload, Pointer, RecordedEvent,
-        Shredded, StreamName, Subject, Withheld, WithheldReason,
+        ErasureId, EventId, EventType, Holes, Json, KeyId, Payload, RecordedEvent, Shredded,
+        StreamName, Subject, Withheld, WithheldReason,
     },
     store::Unreadable,
     vault::{Keeper, KeyLookup, Tagged, VaultError},
@@ -49,9 +49,12 @@ impl Document {
 
     /// The same, where its metadata were read before.
     pub(super) fn behind(head: Head, event: &RecordedEvent) -> Result<Self, Unreadable> {
-        let data = event.data.as_ref();
-        head.with(data.ok_or(Unreadable::Malformed("the store returned no data"))?)
+        head.with(data_of(event)?)
     }
+}
+
+pub(super) fn data_of(event: &RecordedEvent) -> Result<&Payload, Unreadable> {
+    event.data.as_ref().ok_or(Unreadable::Malformed("the store returned no data"))
 }
 
 impl Stored {
@@ -200,13 +203,13 @@ pub(super) async fn try_token(vault: &dyn Keeper, token: Token, associated: &[u8
 }
 
 impl Codec {
-    /// Opens a stored event as far as the vault can, and takes its tokens out of the document. `fields`: those that
-    /// alone are wanted. `as_it_stands` is taken where it was never sealed.
+    /// Opens a stored event as far as the vault can, and takes its tokens out of the document. `public_only`:
+    /// but for what need not be opened. `as_it_stands` is taken where it was never sealed.
     pub(super) async fn open_stored(
         &self,
         event: EventRef<'_>,
         document: &mut Document,
-        fields: Option<&[Pointer]>,
+        public_only: bool,
         as_it_stands: impl FnOnce() -> (Payload, Option<Json>),
     ) -> Result<Opened, CodecError> {
         let mut opened = Opened::default();
@@ -221,7 +224,7 @@ impl Codec {
         if let Some(vault) = self.keeper() {
             stored.holes(&**vault, event).await?;
         }
-        let plaintexts = self.unseal(event, stored, fields, &mut opened).await?;
+        let plaintexts = self.unseal(event, stored, public_only, &mut opened).await?;
         self.add_holes(stored, &mut opened);
         if opened.unvouched {
             // That a key is destroyed does not show that it was this event's.
@@ -248,19 +251,20 @@ impl Codec {
         opened.withheld.extend(holes.withheld());
     }
 
-    /// Takes out the tokens and opens those whose keys live and of which something is wanted, and notes of the others
-    /// what happened to them.
+    /// Takes out the tokens and opens those whose keys live, and notes of the others what happened to them. With
+    /// `public_only` none is opened where the tag can vouch for the event.
     async fn unseal(
         &self,
         event: EventRef<'_>,
         stored: &mut Stored,
-        wanted: Option<&[Pointer]>,
+        public_only: bool,
         opened: &mut Opened,
     ) -> Result<Parts, CodecError> {
         let associated = stored.associated(&event.context());
-        let sealed = self.keeper().zip(wanted).and_then(|(vault, fields)| {
-            sealed_of(stored.public_root(), &stored.notes, vault.id(), fields)
-        });
+        let lets_be = match self.keeper() {
+            Some(vault) => public_only && can_vouch(&**vault, &stored.notes).await,
+            None => false,
+        };
         let tokens = std::mem::take(&mut stored.tokens);
         let mut plaintexts = Parts::with_capacity(tokens.len());
         let mut unopened = Vec::new();
@@ -275,10 +279,8 @@ impl Codec {
                 opened.withheld.push(Withheld { why: WithheldReason::NoVault, fields: fields() });
                 continue;
             };
-            let noted = &stored.notes.fields;
-            let unwanted = sealed.as_deref().is_some_and(|sealed| !may_hold(noted, i, sealed));
             let is_own = i == 0 && !stored.notes.others;
-            if unwanted && let Ok(KeyLookup::Live { subject, .. }) = vault.opening_key(id).await {
+            if lets_be && let Ok(KeyLookup::Live { subject, .. }) = vault.opening_key(id).await {
                 opened.subject = opened.subject.take().or(is_own.then_some(subject));
                 opened.withheld.push(not_wanted(fields()));
                 unopened.push(token);
@@ -337,7 +339,7 @@ async fn no_key(vault: &dyn Keeper, id: KeyId, stored: &Stored, error: VaultErro
     match tag {
         Some(tag) if !tag.names(vault.id()) => Unreadable::OtherVault.into(),
         // Ids name the eras of the vault that made them, and this vault may never have had that one.
-        Some(_) => match vault.knows_era_of(id).await {
+        Some(_) => match vault.knows_era(id.era()).await {
             Ok(true) => error.into(),
             Ok(false) => Unreadable::UnknownEra.into(),
             Err(error) => error.into(),

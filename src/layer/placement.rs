@@ -68,10 +68,13 @@ impl Placement {
 /// in the private one, everything else in the other, or in the stream itself.
 ///
 /// A reader without a vault believes them: it opens nothing, and may have no policy that names halves.
+///
+/// `halves`: where those of a logical stream are, by the policy.
 pub(super) fn logical_of(
     codec: &Codec,
     physical: &StreamName,
     notes: &Notes,
+    halves: impl FnOnce(&StreamName) -> Option<SplitNames>,
 ) -> Result<StreamName, Unreadable> {
     if codec.keeper().is_none() {
         return Ok(notes.stream.as_ref().unwrap_or(physical).clone());
@@ -82,9 +85,7 @@ pub(super) fn logical_of(
     };
     let half = |names: SplitNames| if is_private { names.private } else { names.public };
     let itself = !is_private && logical == physical;
-    if itself
-        || codec.policy().reading_plan(logical).split_names.map(half).as_ref() == Some(physical)
-    {
+    if itself || halves(logical).map(half).as_ref() == Some(physical) {
         Ok(logical.clone())
     } else {
         Err(Unreadable::Misplaced)
@@ -114,11 +115,21 @@ impl Placements {
 }
 
 impl<S: EventStore> Layer<S> {
+    /// As [`logical_of`].
+    pub(super) fn logical_of(
+        &self,
+        physical: &StreamName,
+        notes: &Notes,
+    ) -> Result<StreamName, Unreadable> {
+        let halves = |logical: &StreamName| self.policy().reading_plan(logical).split_names;
+        logical_of(&self.codec, physical, notes, halves)
+    }
+
     /// An event as it is stored, under its logical stream. `None`: it is a private half, misplaced,
     /// or of a newer program.
     pub(crate) fn under_its_stream(&self, mut event: RecordedEvent) -> Option<RecordedEvent> {
         let notes = Notes::of(event.metadata.as_ref()).ok()?;
-        let logical = logical_of(&self.codec, &event.stream, &notes).ok()?;
+        let logical = self.logical_of(&event.stream, &notes).ok()?;
         event.stream = logical;
         notes.public.is_none().then_some(event)
     }

@@ -22,8 +22,8 @@ use super::{
     document::Head,
     error::unreadable_event,
     halves::{Audience, Found, Joined, join_all, join_one},
-    placement::{Placement, logical_of},
-    wanted::Selection,
+    placement::Placement,
+    wanted::Wanted,
 };
 use crate::{
     event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
@@ -49,7 +49,7 @@ pub(super) fn read<S: EventStore>(
     stream: &StreamName,
     options: ReadOptions,
 ) -> EventStream {
-    let (layer, selection) = (Arc::clone(&of.layer), of.selection.clone());
+    let (layer, wanted) = (Arc::clone(&of.layer), of.wanted.clone());
     let stream = stream.clone();
     let begin = async move {
         // The public half of a split stream may be read by its own name: then it is all there is.
@@ -59,11 +59,11 @@ pub(super) fn read<S: EventStore>(
         Ok::<_, StoreError>(match layer.placement(&stream).await? {
             Placement::Single => {
                 let events = layer.store.read(&stream, options);
-                open_in_order::<_, OneStream>(layer, selection, events)
+                open_in_order::<_, OneStream>(layer, wanted, events)
             }
             Placement::Split(names) => {
-                let found = join_one(&layer, selection.clone(), stream, &names, options).boxed();
-                open_in_order::<_, TwoHalves>(layer, selection, found)
+                let found = join_one(&layer, wanted.clone(), stream, &names, options).boxed();
+                open_in_order::<_, TwoHalves>(layer, wanted, found)
             }
         })
     };
@@ -75,9 +75,10 @@ pub(super) fn read_all<S: EventStore>(of: &Oubliette<S>, options: ReadAllOptions
     // Private halves count for the inner store, so that the limit is applied here.
     let inner = layer.store.read_all(ReadAllOptions { limit: None, ..options });
     let inner = inner.map_ok(Delivery::Event).boxed();
-    let joined = join_all(Arc::clone(layer), inner, options.direction, Audience::Readers);
+    let joined =
+        join_all(Arc::clone(layer), of.wanted.clone(), inner, options.direction, Audience::Readers);
     let joined = joined.take(options.limit.unwrap_or(usize::MAX));
-    open_in_order::<_, AllStreams>(Arc::clone(layer), of.selection.clone(), joined.boxed())
+    open_in_order::<_, AllStreams>(Arc::clone(layer), of.wanted.clone(), joined.boxed())
 }
 
 pub(super) fn subscribe<S: EventStore>(
@@ -94,14 +95,20 @@ pub(super) fn subscribe<S: EventStore>(
     }
     let inner = layer.store.subscribe(after, Filter { event_types, ..Filter::default() });
     let logical = Filter { stream_prefixes, ..Filter::default() };
-    let joined = join_all(Arc::clone(layer), inner, Direction::Forwards, Audience::Readers);
+    let joined = join_all(
+        Arc::clone(layer),
+        of.wanted.clone(),
+        inner,
+        Direction::Forwards,
+        Audience::Readers,
+    );
     let joined = joined.try_filter(move |joined| {
         future::ready(match joined {
             Joined::Event(found) => logical.passes(&found.event.stream, &found.event.event_type),
             Joined::Misplaced(..) | Joined::LoneHalf(_) | Joined::CaughtUp => true,
         })
     });
-    open_in_order::<_, Deliveries>(Arc::clone(layer), of.selection.clone(), joined.boxed())
+    open_in_order::<_, Deliveries>(Arc::clone(layer), of.wanted.clone(), joined.boxed())
 }
 
 fn public_half<S: EventStore>(
@@ -134,7 +141,7 @@ trait Open<S>: 'static {
     /// `None` where it is not to be seen.
     fn open(
         layer: &Layer<S>,
-        selection: Option<&Selection>,
+        wanted: Option<&Wanted>,
         found: Self::Found,
     ) -> impl Future<Output = Result<Option<Self::Opened>, StoreError>> + Send;
 }
@@ -147,7 +154,7 @@ impl<S: EventStore> Open<S> for OneStream {
 
     async fn open(
         layer: &Layer<S>,
-        selection: Option<&Selection>,
+        wanted: Option<&Wanted>,
         mut event: RecordedEvent,
     ) -> Result<Option<RecordedEvent>, StoreError> {
         if event.is_announcement() {
@@ -156,7 +163,7 @@ impl<S: EventStore> Open<S> for OneStream {
             return Ok(Some(event));
         }
         let head = Head::of(event.metadata.as_ref(), Some(&event.stream)).and_then(|head| {
-            logical_of(&layer.codec, &event.stream, &head.notes)?;
+            layer.logical_of(&event.stream, &head.notes)?;
             Ok(head)
         });
         match &head {
@@ -168,7 +175,7 @@ impl<S: EventStore> Open<S> for OneStream {
             }
             Ok(_) | Err(_) => {}
         }
-        layer.open(Found { event, head, private: None }, selection).await.map(Some)
+        layer.open(Found { event, head, private: None }, wanted).await.map(Some)
     }
 }
 
@@ -180,10 +187,10 @@ impl<S: EventStore> Open<S> for TwoHalves {
 
     async fn open(
         layer: &Layer<S>,
-        selection: Option<&Selection>,
+        wanted: Option<&Wanted>,
         found: Found,
     ) -> Result<Option<RecordedEvent>, StoreError> {
-        layer.open(found, selection).await.map(Some)
+        layer.open(found, wanted).await.map(Some)
     }
 }
 
@@ -195,10 +202,10 @@ impl<S: EventStore> Open<S> for AllStreams {
 
     async fn open(
         layer: &Layer<S>,
-        selection: Option<&Selection>,
+        wanted: Option<&Wanted>,
         joined: Joined,
     ) -> Result<Option<RecordedEvent>, StoreError> {
-        Ok(match Deliveries::open(layer, selection, joined).await? {
+        Ok(match Deliveries::open(layer, wanted, joined).await? {
             Some(Delivery::Event(event)) => Some(event),
             Some(Delivery::CaughtUp) | None => None,
         })
@@ -213,11 +220,11 @@ impl<S: EventStore> Open<S> for Deliveries {
 
     async fn open(
         layer: &Layer<S>,
-        selection: Option<&Selection>,
+        wanted: Option<&Wanted>,
         joined: Joined,
     ) -> Result<Option<Delivery>, StoreError> {
         match joined {
-            Joined::Event(found) => Ok(Some(Delivery::Event(layer.open(found, selection).await?))),
+            Joined::Event(found) => Ok(Some(Delivery::Event(layer.open(found, wanted).await?))),
             Joined::Misplaced(event, unreadable) => Err(unreadable_event(unreadable, &event)),
             Joined::LoneHalf(_) => Ok(None),
             Joined::CaughtUp => Ok(Some(Delivery::CaughtUp)),
@@ -228,18 +235,18 @@ impl<S: EventStore> Open<S> for Deliveries {
 /// Opens what comes, several chunks at a time, and keeps the order. The first error ends it.
 fn open_in_order<S: EventStore, O: Open<S>>(
     layer: Arc<Layer<S>>,
-    selection: Option<Arc<Selection>>,
+    wanted: Option<Arc<Wanted>>,
     found: BoxStream<'static, Result<O::Found, StoreError>>,
 ) -> BoxStream<'static, Result<O::Opened, StoreError>> {
     let (chunks, ready) = (VecDeque::new(), Vec::new().into_iter());
-    InOrder::<S, O> { layer, selection, found, chunks, ready, ended: false }.boxed()
+    InOrder::<S, O> { layer, wanted, found, chunks, ready, ended: false }.boxed()
 }
 
 /// See [`open_in_order`]. By hand, because each combinator between an event and its reader moves
 /// some hundred bytes once more, on the one thread that the reader waits for.
 struct InOrder<S, O: Open<S>> {
     layer: Arc<Layer<S>>,
-    selection: Option<Arc<Selection>>,
+    wanted: Option<Arc<Wanted>>,
     found: BoxStream<'static, Result<O::Found, StoreError>>,
     /// The chunks under way, the oldest first.
     chunks: VecDeque<Chunk<O::Opened>>,
@@ -292,7 +299,7 @@ impl<S: EventStore, O: Open<S>> InOrder<S, O> {
 
     fn begin(&self, chunk: Vec<Result<O::Found, StoreError>>) -> Chunk<O::Opened> {
         let (few, layer) = (chunk.len() < FEW, Arc::clone(&self.layer));
-        let opening = open_all::<S, O>(layer, self.selection.clone(), chunk);
+        let opening = open_all::<S, O>(layer, self.wanted.clone(), chunk);
         if few || !runtime::is_there() {
             return Chunk::Here(opening.boxed());
         }
@@ -332,14 +339,14 @@ impl<S: EventStore, O: Open<S>> Stream for InOrder<S, O> {
 
 async fn open_all<S: EventStore, O: Open<S>>(
     layer: Arc<Layer<S>>,
-    selection: Option<Arc<Selection>>,
+    wanted: Option<Arc<Wanted>>,
     chunk: Vec<Result<O::Found, StoreError>>,
 ) -> Vec<Result<O::Opened, StoreError>> {
     let mut opened = Vec::with_capacity(chunk.len());
     for found in chunk {
         match found {
             Ok(found) => {
-                opened.extend(O::open(&layer, selection.as_deref(), found).await.transpose());
+                opened.extend(O::open(&layer, wanted.as_deref(), found).await.transpose());
             }
             Err(error) => opened.push(Err(error)),
         }

@@ -130,7 +130,7 @@ impl<S: EventStore> Layer<S> {
         {
             // What does not open is still there in part, and nothing counts but what was
             // claimed before.
-            let opened = self.try_open(&event, head, private, None).await;
+            let opened = self.try_open(&event, head, private, false).await;
             let opened = match opened {
                 Ok(opened) => Some(opened),
                 Err(CodecError::Unreadable(unreadable)) if unreadable.is_newer() => {
@@ -170,7 +170,7 @@ impl<S: EventStore> Layer<S> {
             let stored = &event;
             let Some(asked) = asked.get(&stored.id) else { continue };
             let opened = self
-                .try_open(stored, head, private, None)
+                .try_open(stored, head, private, false)
                 .await
                 .map_err(|error| error.on_read(stored))?;
             // A copy has the same holes each time; what is missing besides was lost here.

@@ -37,8 +37,8 @@ use super::{
 use crate::{
     crypto::{DataKey, EventTag, Token},
     event::{
-        ErasureId, ErasureRef, EventId, Generation, KeyId, Signature, SigningKeyId, StreamName,
-        Subject, VaultId,
+        Era, ErasureId, ErasureRef, EventId, Generation, KeyId, Signature, SigningKeyId,
+        StreamName, Subject, VaultId,
     },
 };
 
@@ -71,8 +71,8 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// The state of the key with this id.
     fn opening_key(&self, id: KeyId) -> Answer<KeyLookup>;
 
-    /// Whether this vault had the era in which a key of this id was made.
-    fn knows_era_of(&self, id: KeyId) -> Answer<bool>;
+    /// Whether this vault had an era.
+    fn knows_era(&self, era: Era) -> Answer<bool>;
 
     /// The id that the private half of an event has.
     fn half_id(&self, event: EventId) -> Answer<EventId>;
@@ -294,8 +294,8 @@ impl Keeper for Vault {
         now(self.opening_key(id))
     }
 
-    fn knows_era_of(&self, id: KeyId) -> Answer<bool> {
-        now(self.knows_era_of(id))
+    fn knows_era(&self, era: Era) -> Answer<bool> {
+        now(self.knows_era(era))
     }
 
     fn half_id(&self, event: EventId) -> Answer<EventId> {

@@ -16,9 +16,9 @@ use oubliette::{
     layer::{Oubliette, Wanted},
     policy::Policy,
     store::{
-        Append, Appended, Capabilities, Delivery, EventStore, EventStoreExt, EventStream,
-        ExpectedRevision, Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError,
-        Subscription, Unreadable,
+        Append, Appended, Capabilities, Delivery, Direction, EventStore, EventStoreExt,
+        EventStream, ExpectedRevision, Filter, MemoryStore, ReadAllOptions, ReadOptions,
+        StoreError, Subscription, Unreadable,
     },
     vault::Vault,
 };
@@ -30,19 +30,14 @@ const POLICY: &str = r#"
 match  = "user-{id}"
 layout = "inline"
 public = ["/colour", "/address/country", "/tags/1"]
+[[stream.field]]
+pointer = "/name"
+keep    = "first 1"
 
 [[stream]]
 match  = "split-{id}"
 layout = "split"
 public = ["/colour"]
-
-[[stream]]
-match  = "couple-{id}"
-layout = "inline"
-public = ["/colour"]
-[[stream.field]]
-pointer = "/partner"
-subject = "{/partner/id}"
 "#;
 
 const ERIKA: &str = r#"{"colour":"blue","name":"Erika","address":{"country":"DE","city":"Ulm"},"tags":["vip","new"]}"#;
@@ -94,34 +89,54 @@ async fn open(store: Watched, vault: &Vault) -> Oubliette<Watched> {
 async fn changed(
     store: &Watched,
     vault: &Vault,
-    change: impl Fn(&str) -> String,
+    change: impl Fn(&str, Option<&str>) -> (String, Option<String>),
 ) -> Oubliette<Watched> {
     let copy = Watched::default();
     for event in everything(&store.inner).await {
         if event.is_announcement() {
             continue;
         }
-        let data = Json::parse(&change(&text(&event))).unwrap();
+        let (data, metadata) = change(&text(&event), event.metadata.as_ref().map(Json::as_str));
+        let data = Json::parse(&data).unwrap();
         let mut new = NewEvent::new(event.event_type, data).with_id(event.id);
-        new.metadata = event.metadata;
+        new.metadata = metadata.map(|metadata| Json::parse(&metadata).unwrap());
         let append = Append::new(event.stream, ExpectedRevision::Any, vec![new]);
         copy.append(vec![append]).await.unwrap();
     }
     Oubliette::unresumed(copy, vault.clone(), Policy::parse(POLICY).unwrap())
-        .wanting(Wanted::default())
-        .unwrap()
 }
 
-/// Changes a character in the middle of each token: its ciphertext, to which the tag is not bound.
-fn spoiled(text: &str) -> String {
-    let Some((before, token)) = text.split_once("\"$sealed\":[\"") else { return text.to_owned() };
+/// Changes a character in the middle of each token: its ciphertext, to which the tag is not bound. Whoever opens it is
+/// told so.
+fn spoiled(text: &str, metadata: Option<&str>) -> (String, Option<String>) {
+    let metadata = metadata.map(str::to_owned);
+    let Some((before, token)) = text.split_once("\"$sealed\":[\"") else {
+        return (text.to_owned(), metadata);
+    };
     let middle = token.find('"').unwrap() / 2 + 8;
-    let other = if token.as_bytes()[middle] == b'A' { 'B' } else { 'A' };
-    [before, "\"$sealed\":[\"", &token[..middle], &other.to_string(), &token[middle + 1..]].concat()
+    let other = if token.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    let token = [&token[..middle], other, &token[middle + 1..]].concat();
+    ([before, "\"$sealed\":[\"", &token].concat(), metadata)
 }
 
-fn fields(fields: &[&str]) -> Wanted {
-    Wanted { fields: fields.iter().map(|field| (*field).to_owned()).collect(), ..Wanted::default() }
+/// What is public is another, and the tag is of an era that this vault never had: four bytes that anybody can write.
+fn of_another_era(text: &str, metadata: Option<&str>) -> (String, Option<String>) {
+    let metadata = metadata.map(|metadata| {
+        let at = metadata.find("\"mac\":\"").map(|at| at + 7);
+        // The era is the bytes 8 to 11 of the tag.
+        at.map_or(metadata.to_owned(), |at| {
+            [&metadata[..at + 12], "ZZZ", &metadata[at + 15..]].concat()
+        })
+    });
+    (text.replace("blue", "teal"), metadata)
+}
+
+fn public_only() -> Wanted {
+    Wanted { public_only: true, ..Wanted::default() }
+}
+
+fn only(event_type: &str) -> Wanted {
+    Wanted { event_types: vec![event(event_type, "{}").event_type], ..Wanted::default() }
 }
 
 async fn read(
@@ -129,15 +144,24 @@ async fn read(
     name: &str,
     wanted: Wanted,
 ) -> Result<Vec<RecordedEvent>, StoreError> {
-    layer.wanting(wanted)?.events(&stream(name), ReadOptions::default()).await
+    layer.wanting(wanted).events(&stream(name), ReadOptions::default()).await
+}
+
+async fn read_all(
+    layer: &Oubliette<Watched>,
+    wanted: Wanted,
+    direction: Direction,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let options = ReadAllOptions { direction, ..ReadAllOptions::default() };
+    layer.wanting(wanted).read_all(options).try_collect().await
 }
 
 fn is_tampered<T: std::fmt::Debug>(read: Result<T, StoreError>) -> bool {
     matches!(read.unwrap_err(), StoreError::Unreadable { unreadable: Unreadable::Tampered, .. })
 }
 
-fn reasons(event: &RecordedEvent) -> Vec<WithheldReason> {
-    event.withheld.iter().map(|part| part.why).collect()
+fn texts(events: &[RecordedEvent]) -> Vec<String> {
+    events.iter().map(text).collect()
 }
 
 #[tokio::test]
@@ -150,8 +174,7 @@ async fn events_of_other_types_come_unopened_and_leave_no_gap() {
     }
     for name in ["user-1", "split-1"] {
         let moved = event("Moved", "{}").event_type;
-        let wanted = Wanted { event_types: vec![moved.clone()], ..Wanted::default() };
-        let only = layer.wanting(wanted.clone()).unwrap();
+        let view = layer.wanting(only("Moved"));
         let opened = |n: u32, event: &RecordedEvent, content: Content<'_>| match content {
             Content::Clear(data) => {
                 assert_eq!((&event.event_type, data.as_bytes()), (&moved, ERIKA.as_bytes()));
@@ -164,27 +187,27 @@ async fn events_of_other_types_come_unopened_and_leave_no_gap() {
             }
             other => panic!("{other:?}"),
         };
-        let folded = only.fold(&stream(name), 0, opened).await.unwrap();
-        // What is decided on it can be appended.
+        let folded = view.fold(&stream(name), 0, opened).await.unwrap();
         assert_eq!((folded.state, folded.revision), (1, Some(Revision(3))));
-
-        let of_all =
-            only.read_all(ReadAllOptions::default()).try_collect::<Vec<_>>().await.unwrap();
-        let clear = of_all.iter().filter(|event| matches!(event.content(), Content::Clear(_)));
-        assert_eq!((of_all.len(), clear.count()), (8, 2));
+        // What is decided on it can be appended.
+        let paid = vec![event("Paid", ERIKA)];
+        let append = view.append_to(&stream(name), folded.expected(), paid).await.unwrap();
+        assert_eq!(append.revision, Revision(4));
+    }
+    for direction in [Direction::Forwards, Direction::Backwards] {
+        let all = read_all(&layer, only("Moved"), direction).await.unwrap();
+        let clear = all.iter().filter(|event| matches!(event.content(), Content::Clear(_)));
+        assert_eq!((all.len(), clear.count()), (10, 2));
     }
 
     // The others are not even looked at; one that is wanted still is.
     let spoiled = changed(&store, &vault, spoiled).await;
-    let registered =
-        Wanted { event_types: vec![event("Paid", "{}").event_type], ..Wanted::default() };
-    assert_eq!(read(&spoiled, "user-1", registered).await.unwrap().len(), 4);
-    let moved = Wanted { event_types: vec![event("Moved", "{}").event_type], ..Wanted::default() };
-    assert!(is_tampered(read(&spoiled, "user-1", moved).await));
+    assert_eq!(read(&spoiled, "user-1", only("Closed")).await.unwrap().len(), 5);
+    assert!(is_tampered(read(&spoiled, "user-1", only("Moved")).await));
 }
 
 #[tokio::test]
-async fn public_fields_are_read_without_opening_and_are_vouched_for() {
+async fn what_is_public_is_read_without_opening_and_is_vouched_for() {
     let (store, vault) = (Watched::default(), Vault::in_memory().unwrap());
     let layer = open(store.clone(), &vault).await;
     put(&layer, "user-1", event("Registered", ERIKA)).await.unwrap();
@@ -192,101 +215,93 @@ async fn public_fields_are_read_without_opening_and_are_vouched_for() {
     assert!(is_tampered(read(&spoiled, "user-1", Wanted::default()).await));
 
     // Nothing is opened, or this would be an error.
-    let events = read(&spoiled, "user-1", fields(&["/colour", "/address/country"])).await.unwrap();
-    let Content::Partial { data, shredded: [], withheld: [part] } = events[0].content() else {
-        panic!("{:?}", events[0])
+    for events in [
+        read(&spoiled, "user-1", public_only()).await.unwrap(),
+        read_all(&spoiled, public_only(), Direction::Forwards).await.unwrap(),
+    ] {
+        let Content::Partial { data, shredded: [], withheld: [part] } = events[0].content() else {
+            panic!("{:?}", events[0])
+        };
+        assert_eq!(part.why, WithheldReason::NotWanted);
+        let public =
+            r#"{"colour":"blue","name":"E","address":{"country":"DE"},"tags":[null,"new"]}"#;
+        assert_eq!(data.as_json().unwrap().as_str(), public);
+        assert_eq!(events[0].subject, Some(subject("user-1")));
+        assert_eq!(events[0].keys.len(), 1);
+    }
+
+    // The tag vouches for what is public: a change of it is found; so is one whose tag is of no known era, or is gone.
+    let teal = |text: &str, metadata: Option<&str>| {
+        (text.replace("blue", "teal"), metadata.map(str::to_owned))
     };
-    assert_eq!(part.why, WithheldReason::NotWanted);
-    let data = data.as_json().unwrap().as_str();
-    assert!(data.contains("blue") && data.contains("DE") && !data.contains("$sealed"), "{data}");
-    assert_eq!(events[0].subject, Some(subject("user-1")));
-    assert_eq!(events[0].keys.len(), 1);
-
-    // A sealed field, one that is part of an object, an element of an array, one that is not there: it is opened.
-    for field in ["/name", "/address", "/tags/0", "/tags/1", "/none", ""] {
-        assert!(
-            is_tampered(read(&spoiled, "user-1", fields(&["/colour", field])).await),
-            "{field}"
-        );
-        let events = read(&layer, "user-1", fields(&["/colour", field])).await.unwrap();
-        assert!(matches!(events[0].content(), Content::Clear(_)), "{field}");
+    let untagged = |text: &str, _: Option<&str>| (text.replace("blue", "teal"), None);
+    for forged in [
+        changed(&store, &vault, teal).await,
+        changed(&store, &vault, of_another_era).await,
+        changed(&store, &vault, untagged).await,
+    ] {
+        assert!(is_tampered(read(&forged, "user-1", public_only()).await));
     }
-
-    // The tag vouches for what is public.
-    let forged = changed(&store, &vault, |text| text.replace("blue", "teal")).await;
-    assert!(is_tampered(read(&forged, "user-1", fields(&["/colour"])).await));
 }
 
 #[tokio::test]
-async fn the_private_half_is_not_read_for_public_fields() {
+async fn the_private_half_is_not_read_for_what_is_public() {
     let (store, vault) = (Watched::default(), Vault::in_memory().unwrap());
     let layer = open(store.clone(), &vault).await;
-    for data in [ERIKA, r#"{"name":"Max"}"#, ERIKA] {
-        put(&layer, "split-1", event("Registered", data)).await.unwrap();
+    for _ in 0..3 {
+        put(&layer, "split-1", event("Registered", ERIKA)).await.unwrap();
     }
-    let before = store.halves.load(Ordering::SeqCst);
-    let events = read(&layer, "split-1", fields(&["/colour"])).await.unwrap();
-    // But for the one in which the field may be sealed.
-    assert_eq!(store.halves.load(Ordering::SeqCst) - before, 1);
-    let shown: Vec<_> = events.iter().map(|event| (text(event), reasons(event))).collect();
-    let blue = (r#"{"colour":"blue"}"#.to_owned(), vec![WithheldReason::NotWanted]);
-    assert_eq!(shown, [blue.clone(), (r#"{"name":"Max"}"#.to_owned(), vec![]), blue]);
-    let all = layer.wanting(fields(&["/colour"])).unwrap().read_all(ReadAllOptions::default());
-    let all: Vec<_> = all.try_collect().await.unwrap();
-    assert_eq!(
-        all.iter().map(text).collect::<Vec<_>>(),
-        events.iter().map(text).collect::<Vec<_>>()
-    );
-
-    layer.forget(&subject("split-1"), "asked").await.unwrap();
     store.halves.store(0, Ordering::SeqCst);
-    let events = read(&layer, "split-1", fields(&["/colour"])).await.unwrap();
-    assert_eq!(store.halves.load(Ordering::SeqCst), 1);
-    assert!(events[..3].iter().all(|event| event.withheld.is_empty() && event.shredded.len() == 1));
-}
+    let events = read(&layer, "split-1", public_only()).await.unwrap();
+    assert_eq!(texts(&events), [r#"{"colour":"blue"}"#; 3]);
+    assert!(events.iter().all(|event| event.withheld[0].why == WithheldReason::NotWanted));
+    for direction in [Direction::Forwards, Direction::Backwards] {
+        let all = read_all(&layer, public_only(), direction).await.unwrap();
+        assert_eq!(texts(&all), [r#"{"colour":"blue"}"#; 3]);
+    }
+    // Nor is it looked for where it is gone.
+    let public =
+        changed(&store, &vault, |text, metadata| (text.to_owned(), metadata.map(str::to_owned)));
+    let public = public.await;
+    assert_eq!(store.halves.load(Ordering::SeqCst), 0);
 
-#[tokio::test]
-async fn of_several_parts_those_with_a_wanted_field_are_opened() {
-    let (store, vault) = (Watched::default(), Vault::in_memory().unwrap());
-    let layer = open(store.clone(), &vault).await;
-    let data = r#"{"colour":"blue","name":"Erika","partner":{"id":"user-2","name":"Max"}}"#;
-    put(&layer, "couple-1", event("Married", data)).await.unwrap();
-    let shown = |events: Vec<RecordedEvent>| (text(&events[0]), reasons(&events[0]));
-    let partner = read(&layer, "couple-1", fields(&["/partner/name"])).await.unwrap();
-    let partner_only = r#"{"colour":"blue","partner":{"id":"user-2","name":"Max"}}"#;
-    assert_eq!(shown(partner), (partner_only.to_owned(), vec![WithheldReason::NotWanted]));
-    let own = read(&layer, "couple-1", fields(&["/name"])).await.unwrap();
-    let own_only = r#"{"colour":"blue","name":"Erika"}"#;
-    assert_eq!(shown(own), (own_only.to_owned(), vec![WithheldReason::NotWanted]));
-    let both = shown(read(&layer, "couple-1", fields(&["/name", "/partner"])).await.unwrap());
-    assert_eq!(both, (data.to_owned(), vec![]));
+    // A tag that cannot be checked lets nothing pass: then the other half is asked.
+    let forged = changed(&store, &vault, of_another_era).await;
+    assert!(is_tampered(read(&forged, "split-1", public_only()).await));
+    assert!(is_tampered(read_all(&forged, public_only(), Direction::Forwards).await));
+    assert_eq!(read(&public, "split-1", public_only()).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn what_is_forgotten_is_told_though_it_is_not_wanted() {
     let (store, vault) = (Watched::default(), Vault::in_memory().unwrap());
     let layer = open(store, &vault).await;
-    put(&layer, "user-1", event("Registered", ERIKA)).await.unwrap();
-    layer.forget(&subject("user-1"), "asked").await.unwrap();
-    let events = read(&layer, "user-1", fields(&["/colour"])).await.unwrap();
-    assert!(matches!(events[0].content(), Content::Partial { shredded: [_], withheld: [], .. }));
-    let paid = Wanted { event_types: vec![event("Paid", "{}").event_type], ..Wanted::default() };
-    let only = layer.wanting(paid).unwrap();
-    let events = only.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
-    assert!(matches!(events[1].content(), Content::Tombstone(_)));
-    let mut deliveries = only.subscribe(None, Filter::default());
+    for name in ["user-1", "split-1"] {
+        put(&layer, name, event("Registered", ERIKA)).await.unwrap();
+        layer.forget(&subject(name), "asked").await.unwrap();
+        let events = read(&layer, name, public_only()).await.unwrap();
+        let content = events[0].content();
+        assert!(matches!(content, Content::Partial { shredded: [_], withheld: [], .. }));
+        let events = read(&layer, name, only("Paid")).await.unwrap();
+        assert!(matches!(events[1].content(), Content::Tombstone(_)));
+    }
+    let mut deliveries = layer.wanting(only("Paid")).subscribe(None, Filter::default());
     let mut told = 0;
     while let Some(Delivery::Event(event)) = deliveries.try_next().await.unwrap() {
         told += usize::from(event.tombstone.is_some());
     }
-    assert_eq!(told, 1);
+    assert_eq!(told, 2);
 }
 
+/// Its holes would say for ever that it could not be opened.
 #[tokio::test]
-async fn a_wanted_field_is_a_json_pointer() {
-    let layer = layer().await;
-    let refused = layer.wanting(fields(&["name"])).unwrap_err();
-    assert!(
-        matches!(&refused, StoreError::Invalid(why) if why.contains("`name` is not a JSON pointer"))
-    );
+async fn a_copy_of_what_was_not_read_whole_is_refused() {
+    let (store, vault) = (Watched::default(), Vault::in_memory().unwrap());
+    let layer = open(store, &vault).await;
+    put(&layer, "user-1", event("Registered", ERIKA)).await.unwrap();
+    for wanted in [public_only(), only("Paid")] {
+        let event = read(&layer, "user-1", wanted).await.unwrap().remove(0);
+        let refused = put(&layer, "user-2", NewEvent::copy_of(&event)).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Invalid(why) if why.contains("was not read whole")));
+    }
 }

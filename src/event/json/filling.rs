@@ -100,13 +100,17 @@ impl<'a> Fillings<'a> {
 
 /// A number in its one spelling, and the space after it.
 fn number(text: &str, at: &mut usize) -> Option<usize> {
-    let rest = text.get(*at..)?;
-    let digits = &rest[..rest.find(' ')?];
-    if digits.is_empty() || digits.len() > 10 || (digits.len() > 1 && digits.starts_with('0')) {
+    let rest = text.as_bytes().get(*at..)?;
+    let digits = &rest[..rest.iter().take(11).position(|byte| *byte == b' ')?];
+    if digits.is_empty() || (digits.len() > 1 && digits[0] == b'0') {
         return None;
     }
     *at += digits.len() + 1;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    let add = |number: usize, byte: &u8| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(usize::from(digit))
+    };
+    digits.iter().try_fold(0, add)
 }
 
 /// Puts back everything that several parts hold, whatever the order in which the parts come:

@@ -22,10 +22,13 @@ pub(super) enum Clear<'t> {
 /// there or not. Metadata of which nothing is bound are as good as none: some stores give `{}` back
 /// where nothing was.
 pub(super) fn digest(data: Option<Clear<'_>>, metadata: Option<Node<'_>>) -> PublicDigest {
+    if data.is_none() && metadata.is_none() {
+        return PublicDigest::NOTHING;
+    }
     let mut hash = PublicHash::default();
     match data {
         Some(Clear::Json(node)) => node.canonical(&mut hash, OF_DATA),
-        Some(Clear::Bytes(bytes)) => hash.bytes(bytes),
+        Some(Clear::Bytes(bytes)) => hash.update(bytes),
         None => {}
     }
     hash.end_of_data();

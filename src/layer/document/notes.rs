@@ -200,7 +200,7 @@ impl NotedHoles {
     }
 
     fn write(&self) -> String {
-        let Holes { shredded, withheld, bare } = &self.holes;
+        let Holes { shredded, withheld, bare, .. } = &self.holes;
         let written = WrittenHoles {
             shredded: (!shredded.is_empty()).then(|| shredded.clone()),
             withheld: (!withheld.is_empty()).then(|| withheld.clone()),
@@ -224,6 +224,7 @@ impl NotedHoles {
             shredded: shredded.into_iter().flatten().map(copied).collect(),
             withheld: withheld.unwrap_or_default(),
             bare: bare.is_some(),
+            not_wanted: false,
         };
         (!empty).then_some(Self { holes, mac })
     }

@@ -159,12 +159,29 @@ impl Head {
     /// # Errors
     /// As [`parse`].
     pub(crate) fn with(self, data: &Payload) -> Result<Document, Unreadable> {
+        self.with_digest(data, digest)
+    }
+
+    /// The private half whose metadata these are. Its tokens are bound to what the public half has in clear: of its own
+    /// there is no digest.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub(crate) fn with_half(self, data: &Payload) -> Result<Document, Unreadable> {
+        self.with_digest(data, |_, _| PublicDigest::NOTHING)
+    }
+
+    fn with_digest(
+        self,
+        data: &Payload,
+        digest: impl FnOnce(Option<Clear<'_>>, Option<Node<'_>>) -> PublicDigest,
+    ) -> Result<Document, Unreadable> {
         let metadata = match self.metadata {
             Metadata::Nothing => None,
             Metadata::Unread(json) => Some(Text::read(&json, OWN)?),
             Metadata::Read(text) => Some(text),
         };
-        take_apart(data, metadata, self.notes)
+        take_apart(data, metadata, self.notes, digest)
     }
 }
 
@@ -185,6 +202,7 @@ fn take_apart(
     data: &Payload,
     metadata: Option<Text>,
     notes: Notes,
+    digest: impl FnOnce(Option<Clear<'_>>, Option<Node<'_>>) -> PublicDigest,
 ) -> Result<Document, Unreadable> {
     let aside = metadata.as_ref().map(|text| tokens_in(text.root())).transpose()?.flatten();
     if notes.private.is_none() && !notes.stubs.is_empty() {
@@ -328,14 +346,6 @@ impl Stored {
     /// The associated data that each of the tokens is bound to.
     pub fn associated(&self, context: &Context<'_>) -> Associated {
         context.associated(self.tokens.iter().map(Token::key_id), &self.digest)
-    }
-
-    /// The root of what is in clear of the data, where that is JSON.
-    pub(crate) fn public_root(&self) -> Option<Node<'_>> {
-        match self.public.as_ref()? {
-            Public::Json(text) => Some(text.root()),
-            Public::Bytes(_) => None,
-        }
     }
 
     /// What is in clear of the data; `None` where nothing is.

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     crypto::{DataKey, EventTag, Token},
     event::{
-        ErasureId, ErasureRef, EventId, Generation, KeyId, Layout, PolicyDigest, Signature,
+        Era, ErasureId, ErasureRef, EventId, Generation, KeyId, Layout, PolicyDigest, Signature,
         SigningKeyId, StreamName, Subject, VaultId,
     },
     vault::{
@@ -43,7 +43,7 @@ enum Ask {
         seals: u32,
     },
     OpeningKey(KeyId),
-    KnowsEraOf(KeyId),
+    KnowsEra([u8; 4]),
     HalfId(EventId),
     Reference(ErasureId, StreamName),
     Tag(Vec<u8>, Vec<String>),
@@ -238,8 +238,8 @@ impl Keeper for Relay {
         })
     }
 
-    fn knows_era_of(&self, id: KeyId) -> Answer<bool> {
-        self.ask(&Ask::KnowsEraOf(id))
+    fn knows_era(&self, era: Era) -> Answer<bool> {
+        self.ask(&Ask::KnowsEra(era.0))
     }
 
     fn half_id(&self, event: EventId) -> Answer<EventId> {
@@ -370,7 +370,7 @@ async fn answer(vault: &dyn Keeper, held: &Held, ask: Ask) -> Vec<u8> {
             KeyLookup::Live { key, subject } => State::Live(Key::of(&key), subject),
             KeyLookup::Shredded { erasure } => State::Shredded(erasure),
         })),
-        Ask::KnowsEraOf(id) => told(vault.knows_era_of(id).await),
+        Ask::KnowsEra(era) => told(vault.knows_era(Era(era)).await),
         Ask::HalfId(event) => told(vault.half_id(event).await),
         Ask::Reference(erasure, stream) => told(vault.reference(erasure, &stream).await),
         Ask::Tag(associated, texts) => {

@@ -94,6 +94,13 @@ fn check_holes(event: &NewEvent, holes: &Holes) -> Result<(), CodecError> {
         field == "*"
             || (field.starts_with('/') && field.len() <= LONGEST_FIELD && check_text(field).is_ok())
     };
+    if holes.not_wanted {
+        return Err(CodecError::Invalid(format!(
+            "event {} is a copy of one that was not read whole, because its reader did not want all of it; read it without \
+             that, and copy it again",
+            event.id
+        )));
+    }
     if holes.fields().all(fits) {
         return Ok(());
     }

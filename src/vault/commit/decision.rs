@@ -171,7 +171,7 @@ impl Vault {
     ///
     /// It believes every decision that it is given, and waits for no append in flight. Take decisions
     /// only from announcements whose signature was checked: [`erasure::replay`](crate::erasure::replay)
-    /// does both.
+    /// does both. An error of the storage poisons the vault.
     pub(crate) async fn replay(&self, decisions: Vec<Decision>) -> Result<Destroyed, VaultError> {
         self.ask(|reply| Job::Replay(decisions, reply)).await
     }

@@ -49,7 +49,7 @@ impl Vault {
     /// This is one step of forgetting, and not the whole. It waits for no append in flight, follows no
     /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what
     /// it destroyed, and no one can tell. To forget somebody call
-    /// [`Oubliette::forget`](crate::layer::Oubliette::forget).
+    /// [`Oubliette::forget`](crate::layer::Oubliette::forget). An error of the storage poisons the vault.
     pub(crate) async fn destroy(
         &self,
         destruction: &Destruction,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::inventory::Inventory;
 use crate::{
-    event::{EventId, Generation, KeyId, OwnerChange, StreamName, Subject, Timestamp},
+    event::{Era, EventId, Generation, KeyId, OwnerChange, StreamName, Subject, Timestamp},
     vault::{
         InventoryEntry, KeyInfo, SubjectState, Vault, VaultError,
         records::{entries::KeyEntry, fence::FenceRecord, places},
@@ -99,13 +99,13 @@ impl Vault {
         Ok(Some(shared.info(entry, &record)))
     }
 
-    /// Whether this vault had the era in which a key of this id was made. If not, the vault was restored from
-    /// a backup that is older than the key, or is another one.
+    /// Whether this vault had an era. If not, the vault was restored from a backup that is older than what names the era,
+    /// or is another one.
     ///
     /// # Errors
     /// [`VaultError::Damaged`] where the eras cannot be read.
-    pub(crate) fn knows_era_of(&self, id: KeyId) -> Result<bool, VaultError> {
-        Ok(self.shared().naming.hint(id)?.is_some())
+    pub(crate) fn knows_era(&self, era: Era) -> Result<bool, VaultError> {
+        Ok(self.shared().naming.eras.with(era, |_| ())?.is_some())
     }
 
     /// Whether a key of this id, living or dead, may be one of a stream's. Of another stream's key, "yes" comes out

@@ -123,7 +123,7 @@ pub struct PinnedSuccessor {
 }
 
 /// All that is noted of signing keys. It is in every backup; no secret is in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct History {
     /// The oldest first. The last one is the one whose secret the vault has.
     pub(super) keys: Vec<SigningKeyInfo>,
@@ -145,7 +145,14 @@ impl History {
     /// That of a new vault.
     pub(crate) fn begin(public: VerifyingKey) -> Self {
         let first = SigningKeyInfo::new(public, Timestamp::now(), KeyOrigin::Created, None);
-        Self { keys: vec![first], ..Self::default() }
+        Self {
+            keys: vec![first],
+            successors: Vec::new(),
+            distrusts: Vec::new(),
+            due: Vec::new(),
+            repeat: false,
+            retell: false,
+        }
     }
 
     /// When its last key began to sign.

@@ -39,16 +39,23 @@ fn noted_in(era: Era, holes: &Holes) -> Notes {
 }
 
 fn good() -> Vec<Value> {
-    let all = Holes { shredded: vec![gone(0xa0, &[0xb0], &["*"])], withheld: vec![], bare: true };
+    let all = Holes {
+        shredded: vec![gone(0xa0, &[0xb0], &["*"])],
+        withheld: vec![],
+        bare: true,
+        not_wanted: false,
+    };
     let two = Holes {
         shredded: vec![gone(0xa1, &[0xb1, 0xb2], &["/name", "/plate"]), gone(0xa2, &[], &[])],
         withheld: vec![],
         bare: false,
+        not_wanted: false,
     };
     let unopened = Holes {
         shredded: vec![gone(0xa3, &[0xb3], &["/é"])],
         withheld: vec![vec!["/iban".to_owned()], vec!["*".to_owned()]],
         bare: false,
+        not_wanted: false,
     };
     let rest = Body::Json(r#"{"town": "Bonn"}"#);
     let town = Body::Fields(list(&[("", 1, r#""town":"Bonn""#)]));
@@ -120,7 +127,12 @@ fn bad(good: &[Value]) -> Vec<Value> {
         bad.push(vector);
     };
     let forged = "forged-hole";
-    let whole = Holes { shredded: vec![gone(0xa0, &[0xb0], &["*"])], withheld: vec![], bare: true };
+    let whole = Holes {
+        shredded: vec![gone(0xa0, &[0xb0], &["*"])],
+        withheld: vec![],
+        bare: true,
+        not_wanted: false,
+    };
     let elsewhere = {
         let (stream, kind) = (StreamName::new("user-457").unwrap(), Place::event().event_type);
         tag(VAULT, ERA, &whole.tagged_bytes(&stream, EventId(ID), &kind)).to_string()

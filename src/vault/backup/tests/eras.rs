@@ -529,6 +529,7 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
                 shredded: vec![],
                 withheld: vec![vec!["*".to_owned()]],
                 bare: true,
+                not_wanted: false,
             };
             let said = said.tagged_bytes(&at, id, &kind);
             memos["holes"]["mac"] = tag(|keys| &keys.holes, &said, &[]).to_string().into();

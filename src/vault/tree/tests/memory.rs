@@ -17,7 +17,7 @@ use std::{
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use self::child::{FOLDER, OTHER, STREAMS, VICTIM};
+use self::child::{CHILD, FOLDER, OTHER, STREAMS, VICTIM};
 use crate::{
     crypto::{SECRET_BYTES, Secret},
     vault::{
@@ -30,10 +30,6 @@ use crate::{
 
 type Bytes = [u8; SECRET_BYTES];
 
-/// The program that is the child, where it is not this one: `./test` gives one that is optimised, because what a compiler
-/// leaves on the stack depends on that.
-const CHILD: &str = "OUBLIETTE_MEMORY_CHILD";
-
 #[path = "../../../../tests/memory/child.rs"]
 mod child;
 
@@ -42,6 +38,7 @@ fn no_destroyed_key_is_left_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = Process::start(dir.path());
     if !child.readable() {
+        assert!(env::var_os(CHILD).is_none(), "the memory of a child process cannot be read");
         io::stderr().write_all(b"SKIPPED: the memory of a child process cannot be read\n").unwrap();
         return;
     }
