@@ -72,6 +72,18 @@ mod tests {
     }
 
     #[test]
+    fn so_many_bytes_fit_and_no_more() {
+        let text = |length| {
+            let mut text = String::new();
+            encode(&vec![7; length], &mut text);
+            text
+        };
+        assert_eq!(decode_exactly::<61>(&text(61)), Some([7; 61]));
+        assert_eq!(decode_exactly::<62>(&text(62)), None);
+        assert_eq!(decode_exactly::<0>(""), Some([]));
+    }
+
+    #[test]
     fn every_character_of_another_alphabet_is_refused_wherever_it_stands() {
         let good = "A".repeat(132);
         for at in 0..good.len() {

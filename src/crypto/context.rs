@@ -158,3 +158,57 @@ fn take<'b>(room: &mut &'b mut [u8], length: usize) -> &'b mut [u8] {
     *room = rest;
     taken
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// As `docs/format.md` says: sealing and opening would also agree on something else.
+    #[test]
+    fn the_digest_is_of_all_that_came_and_of_the_datas_length() {
+        assert_eq!(PublicDigest::of(b"", b""), PublicDigest::NOTHING);
+        for data in [0, 1, 255, 256, 257, 1000] {
+            for metadata in [0, 1, 300] {
+                let (data, metadata) = (vec![b'd'; data], vec![b'm'; metadata]);
+                let length = (data.len() as u64).to_be_bytes();
+                let whole = Sha256::new().chain_update(&data).chain_update(&metadata);
+                let expected: [u8; 32] = whole.chain_update(length).finalize().into();
+                assert_eq!(PublicDigest::of(&data, &metadata).as_bytes(), &expected);
+                // In pieces, as canonical text comes.
+                let mut hash = PublicHash::default();
+                data.chunks(7).for_each(|piece| hash.put(std::str::from_utf8(piece).unwrap()));
+                hash.end_of_data();
+                metadata.chunks(100).for_each(|piece| hash.update(piece));
+                assert_eq!(hash.finish().as_bytes(), &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn associated_data_are_their_fields_and_nothing_behind_them() {
+        let (stream, event_type) =
+            (StreamName::new("user-456").unwrap(), EventType::new("Moved").unwrap());
+        let event_id = EventId(Uuid::from_u128(7));
+        let context =
+            Context { purpose: Purpose::Event, stream: &stream, event_id, event_type: &event_type };
+        let keys = [KeyId([1; KEY_ID_BYTES]), KeyId([2; KEY_ID_BYTES])];
+        let digest = PublicDigest::of(b"public", b"");
+        let mut expected = Vec::new();
+        for field in [
+            &[VERSION][..],
+            &[AES_256_GCM],
+            &[Purpose::Event as u8],
+            b"user-456",
+            event_id.0.as_bytes(),
+            b"Moved",
+            &[[1; KEY_ID_BYTES], [2; KEY_ID_BYTES]].concat(),
+            digest.as_bytes(),
+        ] {
+            expected.extend_from_slice(&(field.len() as u32).to_be_bytes());
+            expected.extend_from_slice(field);
+        }
+        assert_eq!(context.associated(keys.into_iter(), &digest)[..], expected[..]);
+    }
+}
