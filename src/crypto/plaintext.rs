@@ -228,3 +228,54 @@ pub(super) fn write(
     buffer.extend_from_slice(content);
     buffer.resize(end, 0);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(body: Body<'_>, metadata: &str, pad: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let length = length(&body, metadata, pad).unwrap();
+        write(&mut bytes, PolicyDigest([9; 8]), &body, metadata, length);
+        bytes
+    }
+
+    fn parsed(bytes: &[u8]) -> Result<Plaintext, &'static str> {
+        Plaintext::parse(bytes.to_vec(), 0, bytes.len())
+    }
+
+    #[test]
+    fn each_form_comes_back_as_it_was_written() {
+        for body in [Body::Nothing, Body::Json("{}"), Body::Fields("0 0 1 7"), Body::Bytes(b"\xff")]
+        {
+            for pad in [0, 1, 64] {
+                let plaintext = parsed(&written(body, "0 0 1 8", pad)).unwrap();
+                assert_eq!((plaintext.body(), plaintext.metadata()), (Ok(body), Ok("0 0 1 8")));
+                assert_eq!(plaintext.is_whole(), matches!(body, Body::Json(_) | Body::Bytes(_)));
+                assert_eq!(plaintext.policy(), PolicyDigest([9; 8]));
+                let whole = plaintext.into_whole().unwrap();
+                let whole = whole.as_ref().map(Payload::as_bytes);
+                let is_whole = matches!(body, Body::Json(_) | Body::Bytes(_));
+                assert_eq!(whole, is_whole.then(|| body.as_bytes()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_token_holds_is_refused() {
+        let good = written(Body::Json("{}"), "", 64);
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            parsed(&bytes).map(|_| ())
+        };
+        assert_eq!(changed(0, 0), Err("a token of no body has one"));
+        assert_eq!(changed(0, 4), Err("a token's content has an unknown form"));
+        assert_eq!(changed(good.len() - 1, 1), Err("a token's padding is not zero"));
+        assert_eq!(changed(HEAD_BYTES - 1, 200), Err("a token's lengths exceed its content"));
+        assert_eq!(changed(HEAD_BYTES - 5, 200), Err("a token's lengths exceed its content"));
+        let short = parsed(&good[..HEAD_BYTES - 1]).map(|_| ());
+        assert_eq!(short, Err("a token's content is too short"));
+        assert!(parsed(&good[..HEAD_BYTES + 2]).is_ok());
+    }
+}

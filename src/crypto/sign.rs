@@ -71,6 +71,14 @@ mod tests {
 
     /// One in 64 did, and `oubliette keys distrust` took it for options.
     #[test]
+    fn a_key_is_its_secret() {
+        let key = SigningKey::generate().unwrap();
+        let again = SigningKey::from_secret(&key.secret());
+        assert_eq!(again.public().id(), key.public().id());
+        assert!(key.public().verifies(b"said", &again.sign(b"said")));
+    }
+
+    #[test]
     fn no_id_of_a_key_begins_as_an_option_does() {
         for _ in 0..600 {
             let id = SigningKey::generate().unwrap().public().id().to_string();

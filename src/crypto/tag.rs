@@ -85,3 +85,61 @@ impl fmt::Display for EventTag {
         f.write_str(&text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hmac::KeyInit;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        crypto::{
+            Body, Context, DataKey, KEY_ID_BYTES, KeyId, PublicDigest, Purpose, SealPart, seal,
+        },
+        event::{EventId, EventType, PolicyDigest, StreamName},
+    };
+
+    #[test]
+    fn a_tag_names_its_vault_and_era_and_covers_what_it_was_made_for() {
+        let key = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap();
+        let vault = VaultId(Uuid::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10));
+        let token = |id| {
+            let data_key = DataKey::from_bytes(KeyId([id; KEY_ID_BYTES]), &[3; 32]);
+            let part = SealPart {
+                key: &data_key,
+                policy: PolicyDigest::default(),
+                body: Body::Json("{}"),
+                metadata: "",
+                pad: 0,
+            };
+            let stream = StreamName::new("user-456").unwrap();
+            let event_type = EventType::new("Moved").unwrap();
+            let context = Context {
+                purpose: Purpose::Event,
+                stream: &stream,
+                event_id: EventId(Uuid::from_u128(7)),
+                event_type: &event_type,
+            };
+            seal(&[part], &context, &PublicDigest::NOTHING).unwrap().remove(0)
+        };
+        let (one, other) = (token(1), token(2));
+        let era = Era([5, 6, 7, 8]);
+        let tag =
+            EventTag::new(&key, vault.0.as_bytes(), era, b"bound", std::slice::from_ref(&one));
+        assert_eq!(EventTag::parse(&tag.to_string()), Some(tag));
+        assert!(tag.names(vault) && !tag.names(VaultId(Uuid::from_u128(1))));
+        assert_eq!((tag.vault(), tag.era()), (&[1, 2, 3, 4, 5, 6, 7, 8][..], era));
+        let covers = |associated: &[u8], tokens: &[Token]| tag.covers(&key, associated, tokens);
+        assert!(covers(b"bound", &[one.clone()]) && covers(b"bound", &[one.stub()]));
+        for (associated, tokens) in [
+            (&b"other"[..], vec![one.clone()]),
+            (b"bound", vec![other.clone()]),
+            (b"bound", vec![one.clone(), other]),
+            (b"bound", vec![]),
+        ] {
+            assert!(!covers(associated, &tokens));
+        }
+        let another = Hmac::<Sha256>::new_from_slice(&[8; 32]).unwrap();
+        assert!(!tag.covers(&another, b"bound", &[one]));
+    }
+}
