@@ -11,7 +11,7 @@ use std::{
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use oubliette::{
     crypto::internals::{Body, Context, DataKey, PublicDigest, Purpose, SealPart, open, seal},
     event::{EventId, EventType, Json, KeyId, Payload, PolicyDigest, StreamName},

@@ -174,7 +174,7 @@ mod tests {
             )
         }
 
-        /// What comes of it as time passes.
+        /// How it ends, as time passes.
         async fn ends(&self, mut forgetting: Forgetting) -> Result<Erased, ErasureError> {
             for _ in 0..1000 {
                 for _ in 0..100 {

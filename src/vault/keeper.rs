@@ -59,7 +59,7 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
 
     /// Waits until nobody of these subjects is being forgotten, and admits, for so long at most: from then on
     /// the guard keeps nobody waiting, no matter who still has it.
-    fn admit(&self, opening: AdmissionRequest, lasting: Duration) -> Answer<Guard>;
+    fn admit(&self, request: AdmissionRequest, lasting: Duration) -> Answer<Guard>;
 
     /// In which halves the events of a stream will lie that has none yet. Whoever asks first decides, for all who
     /// share the vault: two layers may have different policies.
@@ -271,10 +271,10 @@ impl Keeper for Vault {
         })
     }
 
-    fn admit(&self, opening: AdmissionRequest, lasting: Duration) -> Answer<Guard> {
+    fn admit(&self, request: AdmissionRequest, lasting: Duration) -> Answer<Guard> {
         let vault = self.clone();
         later(async move {
-            let admission = vault.admit_for(opening, Some(lasting)).await?;
+            let admission = vault.admit_for(request, Some(lasting)).await?;
             Ok(vault.guards().keep(Held::Admission(admission)))
         })
     }

@@ -182,8 +182,8 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Forgotten`] where one of them is.
-    pub(crate) async fn admit(&self, opening: AdmissionRequest) -> Result<Admission, VaultError> {
-        self.admit_for(opening, None).await
+    pub(crate) async fn admit(&self, request: AdmissionRequest) -> Result<Admission, VaultError> {
+        self.admit_for(request, None).await
     }
 
     /// As [`Vault::admit`], for so long: from then on the admission delays no one, no matter who
@@ -193,10 +193,10 @@ impl Vault {
     /// As [`Vault::admit`].
     pub(crate) async fn admit_for(
         &self,
-        opening: AdmissionRequest,
+        request: AdmissionRequest,
         lasting: Option<Duration>,
     ) -> Result<Admission, VaultError> {
-        let admission = self.open.gates.admit(opening, lasting).await;
+        let admission = self.open.gates.admit(request, lasting).await;
         self.open.shared.disk.check()?;
         for subject in admission.subjects() {
             if let Some(erasure) = self.open.shared.closed(subject)? {

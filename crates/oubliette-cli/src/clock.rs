@@ -76,7 +76,7 @@ fn in_days(text: &str) -> Result<Timestamp, String> {
         return Err(format!("{text} counts less than days; give days, weeks, months or years"));
     }
     if span.is_negative() || span.is_zero() {
-        return Err(format!("{text} lies not in the future"));
+        return Err(format!("{text} is not in the future"));
     }
     from_now(span).map_err(far)
 }

@@ -41,9 +41,9 @@ pub(super) async fn fetch_all<'a, W: Witness>(
 ) -> Result<(Keys<'a>, Vec<Vec<Option<Generation>>>), W::Error> {
     // What is before a change of generation is sealed under the generation that it ends, so
     // that those keys are fetched before the change is claimed.
-    let mut keys = fetch(codec, vault, witness, needs(work, Half::Before, &[])).await?;
+    let mut keys = fetch(codec, vault, witness, needs(work, Phase::Before, &[])).await?;
     let begun = claims::claim(vault, witness, work).await?;
-    keys.extend(fetch(codec, vault, witness, needs(work, Half::After, &begun)).await?);
+    keys.extend(fetch(codec, vault, witness, needs(work, Phase::After, &begun)).await?);
     Ok((Keys(keys), begun))
 }
 
@@ -55,7 +55,7 @@ fn own(subject: &Subject, stream: &StreamName, begun: Option<Generation>) -> Opt
 
 /// Before the first change of generation in an append, or from it on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Half {
+enum Phase {
     Before,
     After,
 }
@@ -63,10 +63,10 @@ enum Half {
 /// Whose key in which stream, of which generation.
 type Whose<'a> = (&'a StreamName, &'a Subject, Option<Generation>);
 
-/// Which keys a half of the events needs, and for how many payloads.
+/// Which keys the events of a phase need, and for how many payloads.
 fn needs<'a>(
     work: &'a [Work],
-    half: Half,
+    phase: Phase,
     begun: &[Vec<Option<Generation>>],
 ) -> HashMap<Whose<'a>, (Layout, u32)> {
     let mut needs = HashMap::new();
@@ -75,7 +75,7 @@ fn needs<'a>(
             cut.owners.iter().any(|change| change.begins_generation())
         };
         let middle = work.events.iter().position(changes).unwrap_or(work.events.len());
-        let range = if half == Half::Before { 0..middle } else { middle..work.events.len() };
+        let range = if phase == Phase::Before { 0..middle } else { middle..work.events.len() };
         for at in range {
             let (_, cut) = &work.events[at];
             let generation = begun.get(i).and_then(|begun| begun.get(at).copied().flatten());
