@@ -36,7 +36,7 @@ impl<S> Oubliette<S> {
     /// Who copies events reads without this: a copy of an event that was not read whole is refused.
     ///
     /// ```
-    /// use oubliette::{layer::Wanted, *};
+    /// use oubliette::{event::Revision, layer::Wanted, *};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
