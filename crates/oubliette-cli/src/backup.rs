@@ -71,7 +71,7 @@ struct MakeArgs {
 
 #[derive(Debug, Subcommand)]
 enum BackupCommand {
-    /// List the backups that were made of this vault, and which are outstanding
+    /// List the backups of this vault, and which are outstanding
     #[command(after_help = "Example:\n  oubliette backup list --json")]
     List,
     /// Record that a backup, and every copy of it, is destroyed
