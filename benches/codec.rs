@@ -59,9 +59,9 @@ mod bare {
 
         pub(crate) fn there_and_back(&self, nonce: &[u8; 12], associated: &[u8], text: &mut [u8]) {
             let nonce = || Nonce::assume_unique_for_key(*nonce);
-            let associated = Aad::from(associated);
-            let tag = self.0.seal_in_place_separate_tag(nonce(), associated, text).unwrap();
-            self.0.open_in_place_separate_tag(nonce(), associated, tag.as_ref(), text).unwrap();
+            let associated = || Aad::from(associated);
+            let tag = self.0.seal_in_place_separate_tag(nonce(), associated(), text).unwrap();
+            self.0.open_in_place_separate_tag(nonce(), associated(), tag.as_ref(), text).unwrap();
         }
     }
 }
