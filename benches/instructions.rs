@@ -3,7 +3,7 @@
 //!
 //! `./bench instructions` runs it under valgrind. Unlike a time, a count is nearly the same on a busy machine.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 use std::{env, hint::black_box, process::exit};
 
