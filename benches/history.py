@@ -76,7 +76,7 @@ def section():
     else:
         load = next(key for key in last["machine"] if key.startswith("load"))
         yield f"Against the run of {before['machine']['measured on']} on this machine, where the middle halves of both are apart. The"
-        yield f"{load} was {before['machine'][load]} then, and {last['machine'][load]} now."
+        yield f"{load} were {before['machine'][load]} then, and are {last['machine'][load]} now."
         yield ""
         yield from report.table(
             ["what", "cipher", "then", "now", ""], ["---", "---", "---:", "---:", "---"],
