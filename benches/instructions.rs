@@ -5,26 +5,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod bookings;
+
 use std::{env, hint::black_box, process::exit};
 
+use bookings::{POLICY, booking};
 use futures::{TryStreamExt, executor};
 use oubliette::{layer::EventRef, store::ReadAllOptions, *};
 use tokio::runtime::{Builder, Runtime};
-
-const POLICY: &str = r#"
-[[stream]]
-match = "sealed-{id}"
-
-[[stream]]
-match  = "inline-{id}"
-layout = "inline"
-public = ["/id", "/amount", "/currency"]
-
-[[stream]]
-match  = "split-{id}"
-layout = "split"
-public = ["/id", "/amount", "/currency"]
-"#;
 
 const CASES: [&str; 8] = [
     "seal sealed 300",
@@ -45,30 +33,18 @@ fn main() {
         return;
     };
     let words: Vec<&str> = case.split(' ').collect();
-    let (Ok(times), Some([what, layout, size])) = (times.parse(), words.first_chunk()) else {
+    let (Ok(times), &[what, layout, size]) = (times.parse(), &words[..]) else {
         eprintln!("usage: instructions CASE TIMES; without arguments the cases are named");
         exit(2);
     };
     let stream = StreamName::new(format!("{layout}-1")).unwrap();
-    let event = NewEvent::new(EventType::new("AmountDeposited").unwrap(), payload(size));
+    let event = booking(7, size.parse().unwrap());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    match *what {
+    match what {
         "seal" => seal(&runtime, &stream, &event, times),
         "open" => open(&runtime, &stream, event, times),
         _ => read(&runtime, &stream, &event, times),
     }
-}
-
-/// As the events of the other benchmarks.
-fn payload(size: &str) -> Json {
-    let (size, mut text) = (size.parse::<usize>().unwrap(), String::new());
-    text.push_str(r#"{"id":"booking-7","amount":7.50,"currency":"EUR","name":"Ada Lovelace","email":"ada@example.org","city":"London","born":"1815-12-10","note":""#);
-    while text.len() < size - 2 {
-        text.push_str("paid in at the counter, ");
-    }
-    text.truncate(size - 2);
-    text.push_str("\"}");
-    Json::parse(&text).unwrap()
 }
 
 fn codec() -> Codec {

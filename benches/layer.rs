@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod bookings;
 mod pair;
 
 use std::{
@@ -10,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bookings::{POLICY, booking};
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
 use futures::{StreamExt, TryStreamExt, future::try_join_all};
 use oubliette::{
-    event::{EventType, Json, NewEvent, StreamName},
+    event::{NewEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
     store::{
@@ -27,21 +29,6 @@ use oubliette::{
 use pair::{Ledger, Pair};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-
-const POLICY: &str = r#"
-[[stream]]
-match = "sealed-{id}"
-
-[[stream]]
-match  = "inline-{id}"
-layout = "inline"
-public = ["/id", "/amount", "/currency"]
-
-[[stream]]
-match  = "split-{id}"
-layout = "split"
-public = ["/id", "/amount", "/currency"]
-"#;
 
 const LAYOUTS: [&str; 3] = ["sealed", "inline", "split"];
 const SIZES: [(&str, usize); 2] = [("300 B", 300), ("1 KiB", 1024)];
@@ -91,20 +78,9 @@ fn stream(layout: &str, id: &str) -> StreamName {
     StreamName::new(format!("{layout}-{id}")).unwrap()
 }
 
-/// An event of about this many bytes, as services write them: some short fields and a longer one.
 fn event(size: usize) -> NewEvent {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let mut text = format!(
-        r#"{{"id":"booking-{number}","amount":{}.50,"currency":"EUR","name":"Ada Lovelace","email":"ada@example.org","city":"London","born":"1815-12-10","note":""#,
-        number % 1000
-    );
-    while text.len() < size - 2 {
-        text.push_str("paid in at the counter, ");
-    }
-    text.truncate(size - 2);
-    text.push_str("\"}");
-    NewEvent::new(EventType::new("AmountDeposited").unwrap(), Json::parse(&text).unwrap())
+    booking(NUMBER.fetch_add(1, Ordering::Relaxed), size)
 }
 
 /// One event after the other, each acknowledged before the next. The events are made before the

@@ -40,8 +40,8 @@ def read_cases():
     """What was measured, by provider."""
     found = {}
     for provider in PROVIDERS:
-        files = sorted(path for name in ("codec", "layer") for path in (TARGET / "oubliette-bench" / provider).glob(f"{name}.ndjson"))
-        cases = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        files = [TARGET / "oubliette-bench" / provider / f"{name}.ndjson" for name in ("codec", "layer")]
+        cases = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
         if cases:
             found[provider] = cases
     return found

@@ -1,7 +1,7 @@
 //! What decisions cost in time. Each case is named after its page in `docs/decisions/`: it does something with
 //! what was decided, and in turns with that the same without it, or what it is to be compared with.
 //!
-//! `./bench decisions` runs it. What was measured is left in `target/oubliette-bench/decisions.ndjson`, for
+//! `./bench decisions` runs it. What was measured is left in `target/oubliette-bench`, for
 //! `benches/decisions_section.py`.
 
 #![allow(missing_docs, clippy::unwrap_used)]

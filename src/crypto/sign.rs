@@ -69,7 +69,6 @@ impl VerifyingKey {
 mod tests {
     use super::*;
 
-    /// One in 64 did, and `oubliette keys distrust` took it for options.
     #[test]
     fn a_key_is_its_secret() {
         let key = SigningKey::generate().unwrap();
@@ -78,6 +77,7 @@ mod tests {
         assert!(key.public().verifies(b"said", &again.sign(b"said")));
     }
 
+    /// One in 64 did, and `oubliette keys distrust` took it for options.
     #[test]
     fn no_id_of_a_key_begins_as_an_option_does() {
         for _ in 0..600 {

@@ -26,12 +26,8 @@ pub(super) async fn close_and_plan<S: EventStore>(
     loop {
         settle_all(layer, vault, subject).await?;
         let plan = Plan::make(vault, subject)?;
-        let new: Vec<Subject> = plan
-            .subjects
-            .iter()
-            .map(|affected| affected.subject.clone())
-            .filter(|who| closed.insert(who.clone()))
-            .collect();
+        let new: Vec<Subject> =
+            plan.named().into_iter().filter(|who| closed.insert(who.clone())).collect();
         if new.is_empty() {
             return Ok((plan, closure));
         }
