@@ -445,7 +445,7 @@ fn run(steps: Vec<Step>) {
 }
 
 fn cases() -> u32 {
-    std::env::var("OUBLIETTE_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96)
+    std::env::var("OUBLIETTE_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(32)
 }
 
 proptest! {

@@ -45,7 +45,7 @@ async fn a_closure_drains_and_the_forgotten_are_refused() {
     let in_flight = vault.admit(shared(&["a", "b"])).await.unwrap();
     let names = [subject("a")];
     let mut closing = Box::pin(vault.close(&names));
-    assert!(closing.as_mut().now_or_never().is_none(), "an append is under way");
+    assert!(closing.as_mut().now_or_never().is_none(), "an append is in flight");
     let (mut waiting, now) = Asked::new(&vault, shared(&["a"]));
     assert!(now.is_none(), "closing subjects admit nobody");
     let (_, other) = Asked::new(&vault, shared(&["b", "c"]));

@@ -174,8 +174,13 @@ fn agree(vault: &Vault, model: &Model) {
     }
 }
 
+/// `OUBLIETTE_MODEL_CASES` asks for more.
+fn cases() -> u32 {
+    long_runs("OUBLIETTE_MODEL_CASES", 24) as u32
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn the_vault_agrees_with_its_model(steps in steps()) {

@@ -312,6 +312,85 @@ async fn mirrors_are_added_and_retired() {
     assert!(vault.root_slot().unwrap().mirrors.is_empty());
 }
 
+/// Two names of one file were two mirrors: retiring one destroyed the other, and every erasure was pending.
+#[tokio::test]
+async fn a_file_is_one_mirror_by_whichever_name_and_never_the_slot_itself() {
+    let world = World::new();
+    let link = std::os::unix::fs::symlink::<PathBuf, PathBuf>;
+    link(world.at("usb"), world.at("link")).unwrap();
+    let (mirror, spelled) = (world.at("usb/mirror"), world.at("usb/../usb/mirror"));
+    for itself in ["root", "usb/../root"] {
+        let config = world.config().with_mirror(world.at(itself));
+        let created = Vault::create(&world.at("vault"), config);
+        let told = created.unwrap_err().to_string();
+        assert!(told.contains("the root slot itself"), "{told}");
+        assert!(!world.at("root").exists() && !mirror.exists());
+    }
+    let config = world.config().with_mirror(&spelled).with_mirror(world.at("link/mirror"));
+    let vault = Vault::create(&world.at("vault"), config.clone()).unwrap();
+    drop(vault);
+    let vault = world.open(config).unwrap();
+    fs::hard_link(&mirror, world.at("second")).unwrap();
+    for name in [&spelled, &world.at("link/mirror"), &world.at("second")] {
+        vault.add_mirror(name).await.unwrap();
+    }
+    let names = |vault: &Vault| -> Vec<_> {
+        vault.root_slot().unwrap().mirrors.into_iter().map(|mirror| mirror.name).collect()
+    };
+    assert_eq!(names(&vault), [mirror.to_str().unwrap()]);
+    let told = vault.add_mirror(&world.at("usb/../root")).await.unwrap_err().to_string();
+    assert!(told.contains("the root slot itself"), "{told}");
+    forget(&vault, "user-1").await;
+    assert_eq!(stale(&vault), Vec::<String>::new());
+    vault.retire_mirror(&world.at("link/mirror"), false).await.unwrap();
+    assert!(!mirror.exists() && names(&vault).is_empty());
+    drop(vault);
+    drop(world.open(&world.at("root")).unwrap());
+}
+
+/// A link or a mount may lead there since.
+#[tokio::test]
+async fn what_a_mirror_leads_to_now_is_not_destroyed_with_it_where_it_is_needed() {
+    let world = World::new();
+    fs::create_dir(world.at("stick")).unwrap();
+    let vault = world.create();
+    vault.add_mirror(&world.at("stick/mirror")).await.unwrap();
+    fs::rename(world.at("stick"), world.at("away")).unwrap();
+    std::os::unix::fs::symlink(world.at("usb"), world.at("stick")).unwrap();
+    for (retired, needed) in [("stick/mirror", "usb/mirror"), ("usb/mirror", "stick/mirror")] {
+        let told = vault.retire_mirror(&world.at(retired), false).await.unwrap_err().to_string();
+        assert!(told.contains("it leads to") && told.contains(needed), "{told}");
+        assert_eq!(world.root_key("usb/mirror"), world.root_key("root"));
+    }
+    // Whoever answers for it that no other file belongs to the name gives the name up alone.
+    vault.retire_mirror(&world.at("stick/mirror"), true).await.unwrap();
+    assert_eq!(vault.root_slot().unwrap().mirrors.len(), 1);
+    vault.retire_mirror(&world.at("usb/mirror"), false).await.unwrap();
+    assert!(!world.at("usb/mirror").exists() && world.at("away/mirror").exists());
+    drop(vault);
+    drop(world.open(&world.at("root")).unwrap());
+}
+
+/// The slot of another folder may be there.
+#[test]
+fn a_new_vault_takes_no_mirror_that_holds_a_root_or_something_else() {
+    let (world, other) = (World::new(), World::new());
+    drop(other.create());
+    fs::write(world.at("diary"), "Dear diary").unwrap();
+    fs::set_permissions(world.at("diary"), fs::Permissions::from_mode(0o600)).unwrap();
+    for (mirror, why) in [(other.at("root"), "holds a root"), (world.at("diary"), "another file")] {
+        let before = fs::read(&mirror).unwrap();
+        let config = SlotConfig::from(&world.at("root")).with_mirror(&mirror);
+        let refused = config.refuse_unfit_mirrors().unwrap_err().to_string();
+        let created = Vault::create(&world.at("vault"), config).unwrap_err().to_string();
+        for told in [refused, created] {
+            assert!(told.contains(why) && !told.contains("from a backup"), "{told}");
+        }
+        assert!(!world.at("root").exists() && fs::read(&mirror).unwrap() == before);
+    }
+    drop(world.create());
+}
+
 #[test]
 fn nothing_is_left_of_a_vault_whose_mirror_or_key_cannot_be_had() {
     let world = World::new();

@@ -80,11 +80,10 @@ fn a_drill_whose_findings_nobody_reads_still_says_that_there_are_some() {
 fn a_policy_that_refuses_events_is_refused_though_nobody_reads_which() {
     let world = World::new();
     // Refusals are told together; what fits no event is not.
-    world.write(
-        "policy.toml",
-        lines(1000, "[[stream]]\nmatch = \"kindN-{id}\"\npublic = [\"/a\"]\n"),
-    );
-    world.write("rows", lines(800, r#"{"stream":"nN@example.com","type":"T","data":{}}"#));
+    let pointers = lines(80, &format!("  \"/{}N\",", "a".repeat(900)));
+    let rule = format!("[[stream]]\nmatch = \"n{{id}}\"\npublic = [\n{pointers}]\n");
+    world.write("policy.toml", rule);
+    world.write("rows", lines(10, r#"{"stream":"nN@example.com","type":"T","data":{}}"#));
     fails_as_if_read(&world, &["policy", "check", "policy.toml", "--sample", "rows", "--json"]);
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// So many faults of each sweep are tried, unless all are wanted.
-const SAMPLE: usize = 24;
+const SAMPLE: usize = 12;
 
 /// The calls that can fail, and how.
 const FAULTS: [(&str, &[&str]); 17] = [

@@ -13,8 +13,11 @@ use crate::{
     event::{ErasureId, Generation, KeyId},
     vault::{
         Dead, Decision, Destruction, InventoryEntry, KeyLookup, Loss,
-        tests::classes::{class, key_of_class},
-        tests::spared::lose,
+        tests::{
+            classes::{class, key_of_class},
+            long_runs,
+            spared::lose,
+        },
         tree::Tree,
     },
 };
@@ -394,7 +397,7 @@ async fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: long_runs("OUBLIETTE_MODEL_CASES", 16) as u32, ..ProptestConfig::default() })]
 
     #[test]
     fn spared_keys_open_lost_ones_are_missing_dead_ones_shredded_and_nobody_else_is_touched(

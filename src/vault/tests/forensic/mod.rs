@@ -144,8 +144,8 @@ fn rounds(short: u64) -> u64 {
 #[test]
 fn no_destroyed_key_is_found_by_who_has_every_byte_ever_written() {
     let mut destroyed = 0;
-    for seed in 0..rounds(3) {
-        let life = Life::live(seed, 40, Store::Recorded(Sabotage::None));
+    for seed in 0..rounds(1) {
+        let life = Life::live(seed, 25, Store::Recorded(Sabotage::None));
         let decision = life.judge().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         println!("seed {seed}: {decision:?}");
         destroyed += decision.destroyed;
@@ -179,7 +179,7 @@ fn the_folder_without_its_slot_opens_no_page_and_names_nobody() {
 #[test]
 fn no_destroyed_key_is_found_in_a_vault_made_and_opened_as_by_its_users() {
     for seed in 0..rounds(1) {
-        let life = Life::live(seed, 20, Store::Plain);
+        let life = Life::live(seed, 12, Store::Plain);
         let decision = life.judge().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         println!("seed {seed}: {decision:?}");
         assert!(decision.destroyed > 0);
@@ -202,7 +202,7 @@ fn the_archive_of_files_misses_no_page() {
 fn the_adversary_notices_a_tree_that_keeps_keys() {
     for sabotage in [Sabotage::SplitKeepsKey, Sabotage::EraseKeepsLeafKey] {
         let caught = (0..10).any(|seed| {
-            let decision = Life::live(seed, 40, Store::Recorded(sabotage)).judge();
+            let decision = Life::live(seed, 15, Store::Recorded(sabotage)).judge();
             decision.is_err_and(|why| why.starts_with("read"))
         });
         assert!(caught, "{sabotage:?} was not noticed");
@@ -210,7 +210,7 @@ fn the_adversary_notices_a_tree_that_keeps_keys() {
 }
 
 /// Its bytes stay, under the key of a page in which it would have stood; and it names who was then
-/// forgotten by another. Others are under way, so that the two are not in one page.
+/// forgotten by another. Others are in progress, so that the two are not in one page.
 #[test]
 fn a_journal_that_a_crash_took_away_is_not_read_once_the_next_one_is_removed() {
     // Whichever write it is that fails: what it gives to the store, or the flush.

@@ -13,6 +13,7 @@ use crate::{
     vault::{
         OpenVaultError, SlotError,
         root::{KekSecret, Passphrase, RootSlot, SECTORS_APART, Slot, SlotChange},
+        tests::long_runs,
         tree::Tree,
     },
 };
@@ -164,12 +165,17 @@ fn a_change_of_kek_leaves_nothing_of_the_earlier_wrapping_and_the_tree_as_it_was
 /// everything; and once opened, the other does not any more.
 #[test]
 fn every_crash_of_a_change_of_kek_leaves_a_slot_that_opens_with_one_of_them() {
+    // One way in three, unless more is asked for.
+    let sample = if long_runs("OUBLIETTE_CRASH_ROUNDS", 1) > 1 { 1 } else { 3 };
     for (from, to) in pairs() {
         for step in 1.. {
             assert!(step < 40, "it never succeeds");
             let mut changed = false;
             for (first, second) in crashes() {
-                for (again, luck) in (0..6).flat_map(|again| (0..5).map(move |l| (again, l))) {
+                let ways = (0..6).flat_map(|again| (0..5).map(move |luck| (again, luck)));
+                for (again, luck) in
+                    ways.filter(|(again, luck)| (again + luck + step) % sample == 0)
+                {
                     let (disk, tree) = create(&from);
                     disk.crash_after(step, luck);
                     changed = tree.change_slot(SlotChange::Kek(to.clone())).is_ok();

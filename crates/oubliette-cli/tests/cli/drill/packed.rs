@@ -78,7 +78,7 @@ async fn an_old_slot_is_found_however_it_is_packed_and_written() {
     assert_eq!(beginnings, 2);
     world.forget("user-1").await;
     let url = general_purpose::URL_SAFE_NO_PAD.encode(&slot);
-    let noise: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+    let noise: Vec<u8> = (0..5_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     for (name, bytes) in [
         ("plain", slot.clone()),
         ("base64", base64(&slot).into_bytes()),
