@@ -67,8 +67,8 @@ read, and stays the other folder's, with its mirrors and its counter; --kek says
 what wraps it, and the new one as well.")]
     Own {
         /// Where it is to be; without it, in the user's state directory
-        #[arg(value_name = "PLACE")]
-        place: Option<PathBuf>,
+        #[arg(value_name = "LOCATION")]
+        location: Option<PathBuf>,
     },
     /// Move the slot to another file, and destroy the one before
     #[command(after_help = "\
@@ -158,8 +158,8 @@ impl RootArgs {
 }
 
 pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Result<(), CliError> {
-    if let Some(What::Own { place }) = &args.what {
-        return own(globals, place.clone(), out).await;
+    if let Some(What::Own { location }) = &args.what {
+        return own(globals, location.clone(), out).await;
     }
     if let Some(What::Move { to }) = &args.what {
         return move_to(globals, to, out).await;
@@ -232,7 +232,7 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
     show(vault, &kek, globals.json, out)
 }
 
-/// What was done, for whoever is not shown what came of it.
+/// What was done, for an error that hides the result.
 fn did(what: &Option<What>) -> Option<String> {
     Some(match what.as_ref()? {
         What::Own { .. } | What::Move { .. } => return None,
@@ -292,32 +292,30 @@ async fn move_to(globals: &Globals, to: &Path, out: &mut Out) -> Result<(), CliE
         Some(from) => {
             format!("root slot   {to} (moved from {}, which is destroyed)", from.display())
         }
-        None => format!(
-            "root slot   {to} (it is there already; if a move to it was cut off, the file before is its mirror, and \
-             `oubliette root mirror retire` destroys it)"
-        ),
+        None => format!("root slot   {to} (it is there already)"),
     };
     out.did(&did);
     if globals.json {
         let from = moved.map(|from| from.display().to_string());
         out.json(&serde_json::json!({ "root": to, "from": from }))?;
     } else {
-        out.line(&did)?;
+        out.line(&output::printable(&did))?;
     }
     Ok(())
 }
 
-async fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {
+async fn own(globals: &Globals, location: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {
     let folder = globals.unlocked()?;
-    let root = globals.patiently(async || folder.give_own_slot(place.clone())).await?;
-    if place.is_some() {
+    let root = globals.patiently(async || folder.give_own_slot(location.clone())).await?;
+    if location.is_some() {
         tell_of_medium(globals.json, &root);
     }
     out.did(format!("the folder has a root slot of its own, {}", root.display()));
     if globals.json {
         out.json(&serde_json::json!({ "root": root }))?;
     } else {
-        out.line(&format!("root slot   {} (its own)", root.display()))?;
+        let root = output::printable(&root.display().to_string());
+        out.line(&format!("root slot   {root} (its own)"))?;
     }
     let named = globals.root.as_ref().filter(|named| **named != root);
     if let Some(named) = named {
@@ -366,13 +364,15 @@ fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliEr
     }
     let kek = output::printable(&kek.to_string());
     out.line(&format!("vault       {}", vault.id()))?;
-    out.line(&format!("root slot   {}", state.place))?;
+    out.line(&format!("root slot   {}", output::printable(&state.place)))?;
     out.line(&format!("epoch       {}", state.epoch))?;
     out.line(&format!("wrapped by  {} ({kek})", state.wrapped_by))?;
     if let Some(counter) = &state.counter {
         let told = counter.may_hold.map_or_else(|| "?".to_owned(), |epoch| epoch.to_string());
         let trouble = counter.trouble.iter().map(|why| format!("; {why}")).collect::<String>();
-        out.line(&format!("counter     {}, which tells epoch {told}{trouble}", counter.name))?;
+        let name = output::printable(&counter.name);
+        let trouble = output::printable(&trouble);
+        out.line(&format!("counter     {name}, which tells epoch {told}{trouble}"))?;
     }
     if state.mirrors.is_empty() {
         return Ok(out.line("mirrors     none")?);
@@ -380,7 +380,9 @@ fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliEr
     let mut table = tables::table(&["mirror", "last known epoch", "state"]);
     for mirror in &state.mirrors {
         let held = mirror.may_hold.map_or_else(|| "?".to_owned(), |epoch| epoch.to_string());
-        tables::add(&mut table, vec![cell(&mirror.name), number(held), cell(mirror_state(mirror))]);
+        let name = output::printable(&mirror.name);
+        let state = output::printable(&mirror_state(mirror));
+        tables::add(&mut table, vec![cell(name), number(held), cell(state)]);
     }
     out.table(table)?;
     Ok(())

@@ -11,7 +11,7 @@ use super::{
     allowed::Touches,
     exit::CliError,
     open::{Globals, Store},
-    output::{Out, count, note},
+    output::{Out, count, note, printable},
     watch::Spinner,
 };
 
@@ -142,7 +142,7 @@ fn tell(globals: &Globals, store: &Store, what: &str, out: &mut Out) -> Result<(
     if globals.json {
         out.json(&json!({ "vault": id.to_string(), "folder": folder, "root": root }))?;
     } else {
-        out.line(&did)?;
+        out.line(&printable(&did))?;
     }
     Ok(())
 }

@@ -97,6 +97,38 @@ pub fn refuse_shared(_: &File, _: &Path) -> Result<(), Refused> {
     Ok(())
 }
 
+/// Whether two paths lead to one file: by a link, by `..`, or because it has two names. Where neither leads to
+/// anything, they do if they would make the same file.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    match (identity(one), identity(other)) {
+        (None, None) => settled(one) == settled(other),
+        (one, other) => one == other,
+    }
+}
+
+/// What no two files have in common.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok()
+}
+
+/// A path without links, as far as it exists.
+pub fn settled(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for above in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (above.canonicalize(), path.strip_prefix(above)) {
+            return real.join(rest);
+        }
+    }
+    path
+}
+
 /// What to do where others may look into a folder, or write there.
 pub fn too_open(folder: &Path) -> Option<String> {
     #[cfg(unix)]
@@ -273,6 +305,27 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &lock, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert!(why(open_lock(&lock)).contains("plain file"));
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_file_is_the_same_by_whichever_name() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        fs::create_dir(at("folder")).unwrap();
+        symlink(at("folder"), at("link")).unwrap();
+        let names = ["folder/x", "folder/../folder/x", "link/x", "link/../folder/./x"].map(at);
+        let all_same = || names.iter().all(|one| names.iter().all(|other| is_same(one, other)));
+        assert!(all_same(), "before it is there");
+        fs::write(&names[0], "").unwrap();
+        assert!(all_same());
+        fs::hard_link(&names[0], at("second")).unwrap();
+        symlink(&names[0], at("third")).unwrap();
+        assert!(is_same(&names[1], &at("second")) && is_same(&names[1], &at("third")));
+        fs::copy(&names[0], at("copy")).unwrap();
+        for other in ["copy", "absent", "folder/y"] {
+            assert!(!is_same(&names[0], &at(other)), "{other}");
+        }
+        assert!(!is_same(&at("absent"), &at("folder/absent")));
     }
 
     #[test]

@@ -22,8 +22,8 @@ use uuid::Uuid;
 ///
 /// Whose fault it is:
 /// - the caller's: [`NotFound`](Self::NotFound), [`NotOurs`](Self::NotOurs), [`NotAFolder`](Self::NotAFolder),
-///   [`Occupied`](Self::Occupied), [`AlreadyThere`](Self::AlreadyThere), [`RootWithin`](Self::RootWithin),
-///   [`BadRoot`](Self::BadRoot), [`RootUnknown`](Self::RootUnknown),
+///   [`DanglingLink`](Self::DanglingLink), [`Occupied`](Self::Occupied), [`AlreadyThere`](Self::AlreadyThere),
+///   [`RootWithin`](Self::RootWithin), [`BadRoot`](Self::BadRoot), [`RootUnknown`](Self::RootUnknown),
 ///   [`OtherSlot`](Self::OtherSlot), [`StoreShared`](Self::StoreShared), [`NotText`](Self::NotText),
 ///   [`PolicyAbsent`](Self::PolicyAbsent), [`Policy`](Self::Policy), [`NothingToRestoreTo`](Self::NothingToRestoreTo),
 ///   [`ErasuresOfAnotherVault`](Self::ErasuresOfAnotherVault), [`Contradiction`](Self::Contradiction), and
@@ -46,7 +46,7 @@ use uuid::Uuid;
 #[non_exhaustive]
 pub enum FolderError {
     /// There is nothing.
-    #[error("there is no data folder at {0}; to write to it makes one")]
+    #[error("there is no data folder at {0} yet; import and append make one")]
     NotFound(PathBuf),
     /// There is one already.
     #[error("{0} is a data folder already; choose another")]
@@ -62,6 +62,12 @@ pub enum FolderError {
         /// What was to be there: `data folder`, `event store` or `vault`.
         what: &'static str,
     },
+    /// A symbolic link that leads nowhere is where the data folder would be.
+    #[error(
+        "{0} is a symbolic link to something that is not there, and a folder is needed: make the folder that it \
+         leads to, or choose another place for the data folder"
+    )]
+    DanglingLink(PathBuf),
     /// There is something where a new data folder's events or vault would begin.
     #[error(
         "there is no data folder at {}, and to begin one, {} must be empty; it is not. If it belongs to a \
@@ -156,7 +162,7 @@ pub enum FolderError {
         /// The folder.
         path: PathBuf,
     },
-    /// The place of the root slot is none that this program knows.
+    /// The location of the root slot is none that this program knows.
     #[error("the root slot cannot be at {0}: {1}")]
     BadRoot(PathBuf, String),
     /// Neither the user's settings nor the folder say where the root slot is.
@@ -392,6 +398,7 @@ impl FolderError {
             | Self::EventsOfAnother { .. }
             | Self::NotOurs(_)
             | Self::NotAFolder { .. }
+            | Self::DanglingLink(_)
             | Self::Occupied { .. }
             | Self::ManifestLost(_)
             | Self::NewerFormat { .. }

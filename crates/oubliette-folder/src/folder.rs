@@ -338,7 +338,7 @@ impl DataFolder {
     fn not_of_slot(&self, noted: &Noted, source: OpenVaultError) -> FolderError {
         let given = self.root.clone().map(absolute_root).and_then(Result::ok);
         match (given, noted.root()) {
-            (Some(given), Some(noted)) if given != noted => {
+            (Some(given), Some(noted)) if !own::is_same(&given, &noted) => {
                 FolderError::OtherSlot { given, noted, source }
             }
             _ => source.into(),

@@ -1,6 +1,9 @@
 //! Making a data folder, and completing one whose making was cut off.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use futures::TryStreamExt;
 
@@ -14,7 +17,7 @@ use super::{
 use oubliette::{
     layer::Oubliette,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{OpenVaultError, Vault, internals::remove_unfinished},
+    vault::{OpenVaultError, SlotConfig, Vault, internals::remove_unfinished},
 };
 use oubliette_files::{durable, own};
 
@@ -31,6 +34,10 @@ impl DataFolder {
             return Err(FolderError::AlreadyThere(self.path.clone()));
         }
         let mut parts = self.open(Access::Create, policy).await?;
+        // Another process made it since, under a policy of its own.
+        if parts.created_root.is_none() {
+            return Err(FolderError::AlreadyThere(self.path.clone()));
+        }
         if let (Some(given), Some(vault)) = (parts.given.take(), parts.oubliette.vault()) {
             self.adopt(vault, &given).await?;
         }
@@ -39,7 +46,8 @@ impl DataFolder {
 
     /// Makes the folder, or completes one whose making was cut off.
     pub(super) async fn make(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
-        // What cannot be noted is refused before anything is made.
+        // What cannot be made, or not noted, is refused before anything is made.
+        self.refuse_dangling()?;
         self.refuse_unnotable()?;
         let root = match &self.root {
             Some(root) => absolute_root(root.clone())?,
@@ -76,6 +84,16 @@ impl DataFolder {
         made
     }
 
+    /// An error where the folder's place is a symbolic link that leads nowhere: to look through it finds nothing, and
+    /// making the folder finds the link.
+    fn refuse_dangling(&self) -> Result<(), FolderError> {
+        let path: PathBuf = self.path.components().collect();
+        match path.is_symlink() && !path.exists() {
+            true => Err(FolderError::DanglingLink(path)),
+            false => Ok(()),
+        }
+    }
+
     /// An error where there is something in the place of the events or of the vault, but for what an
     /// attempt that was cut off left there.
     fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
@@ -96,7 +114,7 @@ impl DataFolder {
     ) -> Result<Parts, FolderError> {
         let begun = unfinished.is_some();
         let noted = unfinished.unwrap_or_else(Noted::nothing);
-        let folder = self.located(&noted);
+        let mut folder = self.located(&noted);
         folder.refuse_links()?;
         // What the cut-off attempt left is taken on; anything else that is there is not ours.
         let theirs = Self::at(&self.path).located(&noted);
@@ -124,10 +142,25 @@ impl DataFolder {
                 None => usual_root()?,
             },
         };
+        if old.is_none() {
+            // What was noted for half a vault gives way to what is said now, and is in nobody's way.
+            let before = std::mem::replace(&mut folder.mirrors, self.mirrors.clone());
+            if self.mirrors.is_empty() {
+                let is_fit = |mirror: &PathBuf| {
+                    let slot = SlotConfig::from(&root).with_mirror(mirror);
+                    slot.refuse_unfit_mirrors().is_ok()
+                };
+                folder.mirrors = before.into_iter().filter(is_fit).collect();
+            }
+        }
         let slot = folder.slot(&root)?;
         self.refuse_within(&slot)?;
         let settings = folder.settings(None, &root)?;
         make_room(&root)?;
+        if old.is_none() {
+            // Before they are noted: the next attempt would meet them again.
+            slot.refuse_unfit_mirrors()?;
+        }
         let noted = noted.with(settings.clone());
         self.note(&noted)?;
 
@@ -177,8 +210,10 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
 
 /// An error where a file is in the place of a folder.
 pub(super) fn refuse_file(path: &Path, what: &'static str) -> Result<(), FolderError> {
+    // With a slash at its end a file is not found.
+    let path: PathBuf = path.components().collect();
     match path.is_file() {
-        true => Err(FolderError::NotAFolder { path: path.to_owned(), what }),
+        true => Err(FolderError::NotAFolder { path, what }),
         false => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! `oubliette.json`: that a folder is ours, and what belongs together in it.
 //!
 //! Nothing in it is trusted, for others may write into the folder. The vault's id must be the one
-//! that the vault, its slot and the event store name. The place of the root slot is a hint: a file
+//! that the vault, its slot and the event store name. The location of the root slot is a hint: a file
 //! there must be this user's, and the slot of this vault. The id of the settings leads to what this
 //! user noted, or to nothing.
 //!
@@ -30,7 +30,7 @@ use super::{
     slot::{absolute_root, device},
 };
 use oubliette::vault::{Kek, PageStoreKind, Vault};
-use oubliette_files::{durable, without_mark};
+use oubliette_files::{durable, own, without_mark};
 
 /// What `oubliette.json` says in the version that this program knows: these members, and no others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,14 +190,15 @@ impl DataFolder {
     pub(super) fn located(&self, noted: &Noted) -> Self {
         let settings = noted.settings();
         let path = |noted: Option<String>| noted.map(PathBuf::from);
+        let root = self.root.clone().or_else(|| noted.root());
+        let mut mirrors: Vec<_> = settings.mirrors.into_iter().map(PathBuf::from).collect();
+        // A mirror that became the slot is none any more.
+        if let Some(root) = &root {
+            mirrors.retain(|mirror| !own::is_same(mirror, root));
+        }
         Self {
-            root: self.root.clone().or_else(|| noted.root()),
-            mirrors: self
-                .mirrors
-                .iter()
-                .cloned()
-                .chain(settings.mirrors.into_iter().map(PathBuf::from))
-                .collect(),
+            root,
+            mirrors: self.mirrors.iter().cloned().chain(mirrors).collect(),
             kek: self.kek.clone().or(settings.kek),
             counter: self.counter.clone().or(settings.counter),
             vault: self.vault.clone().or_else(|| path(settings.vault_at)),
@@ -331,6 +332,12 @@ impl DataFolder {
         settings.kek = noted_kek(kek)?;
         settings.counter = state.counter.map(|counter| counter.name);
         change(&mut settings)?;
+        // A move is over when the file before is gone, and no mirror, or is the slot again.
+        let moving_from = settings.moving_from.take().filter(|from| {
+            let is_left = settings.mirrors.contains(from) || Path::new(from).exists();
+            is_left && settings.root.as_ref() != Some(from)
+        });
+        settings.moving_from = moving_from;
         if noted.settings.as_ref() == Some(&settings) {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use oubliette::{
         internals::is_free,
     },
 };
+use oubliette_files::own;
 
 /// A folder whose vault was restored.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct RestoredFolder {
     pub restored: Restored,
     /// Where its root slot is.
     pub root: PathBuf,
-    /// An earlier slot at another place, which this folder noted. It is still there, and opens copies of
+    /// An earlier slot at another location, which this folder noted. It is still there, and opens copies of
     /// the vault's folder from before; or the folder that this one is a copy of works under it. Destroy
     /// it only where no folder uses it any more.
     pub left: Option<PathBuf>,
@@ -111,7 +112,8 @@ impl DataFolder {
         let (at, slot) = (folder.vault(), folder.slot(&root)?);
         self.refuse_within(&slot)?;
         // This may be a copy, and what was noted for it another folder's, which goes on under its own slot.
-        let noted = if noted_root.as_ref() == Some(&root) { noted } else { Noted::nothing() };
+        let is_root = |slot: &PathBuf| own::is_same(slot, &root);
+        let noted = if noted_root.as_ref().is_some_and(is_root) { noted } else { Noted::nothing() };
         // Before the slot is overwritten: what cannot be noted then would lead nowhere.
         let noted = noted.with(folder.settings(Some(wanted), &root)?);
         self.rehearse_memo(&noted)?;
@@ -148,7 +150,9 @@ impl DataFolder {
                 self.policy_path().display()
             ))
         }));
-        let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());
+        let elsewhere = |slot: &PathBuf| {
+            !own::is_same(slot, &root) && (device(slot).is_some() || slot.exists())
+        };
         let left = noted_root.filter(elsewhere);
         Ok(RestoredFolder { restored, root, left, replayed, parts })
     }

@@ -13,6 +13,7 @@
 //! | `vault` | the id of the vault; `null` as long as it is being made |
 //! | `root` | where the root slot is: a path, or the URI of a device (`tpm:…`, `pkcs11:…`); `null`: it is not noted |
 //! | `mirrors` | paths of its mirrors; absent where there is none |
+//! | `moving_from` | the file that the root slot moves from; absent where no move is under way |
 //! | `kek` | where the key-encryption key comes from: `passphrase`, `file:PATH`, `env:VAR`, `command:CMD`; absent where there is none |
 //! | `counter` | the counter that is the slot's witness; absent where there is none |
 //! | `vault_at`, `store_at` | where the vault and the event store are; absent where they are in the data folder |
@@ -57,6 +58,9 @@ pub(super) struct Settings {
     /// Where its mirrors are: needed where the slot itself is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) mirrors: Vec<String>,
+    /// The file that the root slot moves from. Until it is destroyed it is a mirror, but one that nobody wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) moving_from: Option<String>,
     /// Where the key-encryption key comes from; never the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kek: Option<Kek>,

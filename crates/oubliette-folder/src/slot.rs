@@ -51,7 +51,7 @@ impl DataFolder {
         self
     }
 
-    /// Gives this folder, which is a copy, a root slot of its own, and notes it here: at this place, or
+    /// Gives this folder, which is a copy, a root slot of its own, and notes it here: at this location, or
     /// in the user's state directory. Returns where it is. See [`Vault::give_own_slot`]; mirrors and
     /// counter of the slot that it had in common with the other folder stay that one's.
     ///
@@ -128,9 +128,9 @@ impl DataFolder {
         Ok(vault.add_mirror(path).await?)
     }
 
-    /// The root slot at this place, guarded as this folder says.
+    /// The root slot at this location, guarded as this folder says.
     pub(super) fn slot(&self, root: &Path) -> Result<SlotConfig, FolderError> {
-        let mut slot = SlotConfig::at(place(root)?);
+        let mut slot = SlotConfig::at(location(root)?);
         for mirror in &self.mirrors {
             slot = slot.with_mirror(mirror);
         }
@@ -146,8 +146,8 @@ impl DataFolder {
     }
 }
 
-/// What a text says of the place of a root slot.
-fn place(root: &Path) -> Result<SlotLocation, FolderError> {
+/// What a text says of the location of a root slot.
+fn location(root: &Path) -> Result<SlotLocation, FolderError> {
     let Some(kind) = device(root) else { return Ok(SlotLocation::File(root.to_owned())) };
     // Of a URI no more is repeated: a PIN may be in it, by mistake.
     let shown = if kind == "tpm" { root.to_owned() } else { format!("{kind}:…").into() };
@@ -175,13 +175,13 @@ fn secret(variable: &str) -> Option<Passphrase> {
     std::env::var(variable).ok().and_then(Passphrase::new)
 }
 
-/// The kind of device that a place is in; `None`: it is a file.
+/// The kind of device that a location is in; `None`: it is a file.
 pub(super) fn device(root: &Path) -> Option<&'static str> {
     let (kind, _) = root.to_str()?.split_once(':')?;
     ["tpm", "pkcs11"].into_iter().find(|known| known.eq_ignore_ascii_case(kind))
 }
 
-/// The same place, wherever one works later.
+/// The same location, wherever one works later.
 pub(super) fn absolute_root(root: PathBuf) -> Result<PathBuf, FolderError> {
     if device(&root).is_some() { Ok(root) } else { absolute(&root) }
 }

@@ -10,8 +10,9 @@ use super::{
     counter::Asked,
     file::refuse_missing_folder,
     kek::{Kek, Passphrase},
+    slot::new_mirrors,
 };
-use crate::vault::root::SlotError;
+use crate::{own::settled, vault::root::SlotError};
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
 ///
@@ -41,6 +42,12 @@ pub struct SlotConfig {
 /// Where the slot itself is.
 ///
 /// [`SlotConfig::at`] takes one; a path alone is a [`SlotLocation::File`].
+///
+/// ```
+/// use oubliette::vault::{SlotConfig, SlotLocation};
+/// let location = SlotLocation::File("/media/stick/bank.root".into());
+/// let slot = SlotConfig::at(location).with_mirror("/media/safe/bank.root");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlotLocation {
@@ -131,23 +138,22 @@ impl SlotConfig {
         self.mirrors.iter().try_for_each(|path| refuse_missing_folder(path))
     }
 
+    /// An error where one of the mirrors cannot be that of a slot that is still to be made: it is the slot itself, or
+    /// another file, or holds a root. To be asked before they are noted anywhere.
+    ///
+    /// # Errors
+    /// [`SlotError::NoFolder`], [`SlotError::Mirror`].
+    pub fn refuse_unfit_mirrors(&self) -> Result<(), SlotError> {
+        self.mirrors.iter().try_for_each(|path| refuse_missing_folder(path))?;
+        new_mirrors(self).map(drop)
+    }
+
     /// The first of the slot's files that is in a folder.
     pub fn within(&self, folder: &Path) -> Option<&Path> {
         let folder = settled(folder);
         let mut files = self.place.file().into_iter().chain(&self.mirrors);
         files.find(|path| settled(path).starts_with(&folder)).map(PathBuf::as_path)
     }
-}
-
-/// A path without links, as far as it exists.
-pub(super) fn settled(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for above in path.ancestors() {
-        if let (Ok(real), Ok(rest)) = (above.canonicalize(), path.strip_prefix(above)) {
-            return real.join(rest);
-        }
-    }
-    path
 }
 
 impl From<&Path> for SlotConfig {

@@ -147,7 +147,7 @@ impl Counter {
     ///
     /// # Errors
     /// [`SlotError::Counter`]; [`SlotError::Unsupported`] where the slot is bound to another one, which
-    /// would stand still from now on, and call every image that notes it the newest.
+    /// would not count from now on, and call every image that notes it the newest.
     #[cfg(feature = "tpm")]
     pub(super) fn bind(
         at: &TpmIndex,

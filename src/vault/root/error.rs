@@ -55,7 +55,7 @@ pub enum SlotError {
     },
     /// One of the slot's files is in the vault's folder.
     #[error(
-        "the root slot {} lies in {}: whoever copies the folder would have it too; keep it elsewhere",
+        "the root slot {} is in {}: anyone who copies the folder would have it too; keep it elsewhere",
         slot.display(), folder.display()
     )]
     Within {

@@ -6,8 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a file lies on, as far as the system tells: a mount point without its medium is a folder like any other,
+/// What a file is on, as far as the system tells: a mount point without its medium is a folder like any other,
 /// and only this shows that the file is on the disk below.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use oubliette::vault::Medium;
+/// if let Some(medium) = Medium::of(Path::new("/")) {
+///     println!("the root slot would be on {medium}"); // ext4, mounted at /
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Medium {
@@ -60,7 +69,7 @@ pub(super) fn warn_of_token(token: &str, manufacturer: &str) {
     if manufacturer.to_ascii_lowercase().contains("softhsm") {
         tracing::warn!(
             %token, %manufacturer,
-            "the root slot lies in a token that keeps its objects in files: earlier roots may stay on \
+            "the root slot is in a token that keeps its objects in files: earlier roots may stay on \
              the disk and in copies of these files, and with them what was forgotten; it is for tests, \
              keep the slot elsewhere"
         );
@@ -96,12 +105,12 @@ impl Trouble {
     fn words(self) -> &'static str {
         match self {
             Self::WritesElsewhere => {
-                "the root slot lies on a file system that does not overwrite in place: earlier \
+                "the root slot is on a file system that does not overwrite in place: earlier \
                  roots may stay on the disk, and with them what was forgotten; keep the slot on ext4 in \
                  its default mode, on XFS, or in a TPM or token"
             }
             Self::JournalsData => {
-                "the root slot lies on a file system that journals data: earlier roots may stay in \
+                "the root slot is on a file system that journals data: earlier roots may stay in \
                  the journal, and with them what was forgotten; mount it with data=ordered (if \
                  `tune2fs -l` lists journal_data among the default mount options, \
                  `tune2fs -o ^journal_data` removes it), or keep the slot elsewhere"
@@ -116,15 +125,15 @@ impl Trouble {
                  was forgotten; mount it with data=ordered, or keep the slot elsewhere"
             }
             Self::Remote => {
-                "the root slot lies on a file system of another machine: whether it overwrites in \
+                "the root slot is on a file system of another machine: whether it overwrites in \
                  place, or keeps snapshots, cannot be seen from here; keep the slot on a local disk"
             }
             Self::Volatile => {
-                "the root slot lies in memory: when the machine stops it is gone, and every key of \
+                "the root slot is in memory: when the machine stops it is gone, and every key of \
                  the vault with it; keep the slot on a disk"
             }
             Self::Unknown => {
-                "the root slot lies on a file system that is not known to overwrite in place: if it \
+                "the root slot is on a file system that is not known to overwrite in place: if it \
                  does not, earlier roots may stay on the disk, and with them what was forgotten; \
                  keep the slot on ext4 in its default mode, on XFS, or in a TPM or token"
             }

@@ -1,6 +1,9 @@
 //! Where a slot's two sectors are.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 use super::device;
@@ -11,6 +14,7 @@ use super::{
     pair::Pair,
     sector::SECTOR_BYTES,
 };
+use crate::own::is_same;
 
 impl SlotLocation {
     /// The file, where it is one.
@@ -22,10 +26,9 @@ impl SlotLocation {
         }
     }
 
-    /// Whether it is the file that a slot notes by this name.
-    pub(super) fn is_file(&self, name: &str) -> bool {
-        let path = self.file().and_then(|path| std::path::absolute(path).ok());
-        path.is_some_and(|path| path.to_str() == Some(name))
+    /// Whether it is the file that a path leads to.
+    pub(super) fn is_file(&self, path: &Path) -> bool {
+        self.file().is_some_and(|own| is_same(own, path))
     }
 
     pub(super) fn length(&self) -> usize {

@@ -4,17 +4,20 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Root,
-    config::settled,
     file::{self, SectorFile},
     file_system::share_device,
-    pair::{Pair, Records, not_whole},
+    pair::{Pair, Records},
     sector::Noted,
 };
-use crate::{event::VaultId, vault::root::SlotError};
+use crate::{
+    event::VaultId,
+    own::{is_same, settled},
+    vault::root::SlotError,
+};
 
 /// The mirror. Its file is opened for each use: a device may have gone, and come back, since.
 pub(super) struct Mirror {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) name: String,
     /// The epoch of the one root that it is known to hold.
     pub(super) confirmed: Option<u64>,
@@ -61,6 +64,17 @@ impl Mirror {
         }
     }
 
+    /// Whether it is the file that a path leads to.
+    pub(super) fn is_file(&self, path: &Path) -> bool {
+        is_same(&self.path, path)
+    }
+
+    /// Whether it is this one that the slot notes: by its name, or, where the caller gave it, by its file. Two names
+    /// that the slot notes stay two, wherever they lead now: the medium that one of them is for may be away.
+    pub(super) fn is_noted_as(&self, noted: &Self) -> bool {
+        self.name == noted.name || !self.known && self.is_file(&noted.path)
+    }
+
     pub(super) fn note(&self) -> Noted {
         Noted { name: self.name.clone(), confirmed: self.confirmed }
     }
@@ -89,7 +103,7 @@ impl Mirror {
         found.refuse_other(vault)?;
         // Neither sector is whole: only what the slot itself notes is known to be ours.
         if found.newest.is_empty() && !(found.blank || self.known && found.ours) {
-            return Err(not_whole());
+            return Err(found.trouble(&self.path.display()));
         }
         Ok(Open { pair, newest: found.newest })
     }
@@ -108,8 +122,25 @@ impl Mirror {
         };
         made.map_err(|error| match error {
             error @ SlotError::NoFolder { .. } => error,
-            error => refused(&self.path, &crate::words::chain(&error)),
+            error => self.refused(&trouble(&error)),
         })
+    }
+
+    /// An error where it cannot be a mirror of a slot that is still to be made: there is something in its place, and a
+    /// root in it may be the only one of its vault.
+    ///
+    /// # Errors
+    /// [`SlotError::Mirror`].
+    pub(super) fn refuse_used(&self) -> Result<(), SlotError> {
+        match self.open(None) {
+            Err(SlotError::Missing(_)) => Ok(()),
+            Err(error) => Err(self.refused(&trouble(&error))),
+            Ok(open) if open.newest.is_empty() => Ok(()),
+            Ok(_) => Err(self.refused(
+                "it holds a root, of another vault or of an attempt that was cut off; name another file, or, if no \
+                 vault needs it, remove this one",
+            )),
+        }
     }
 
     /// An error where it may not become a mirror. In the vault's own folder whoever copies the folder would have both. And a
@@ -126,8 +157,7 @@ impl Mirror {
         }
         match self.open(Some(root.vault)) {
             Ok(open) if open.newest.iter().any(|(_, record)| record.page() != root.page) => {
-                Err(refused(
-                    &self.path,
+                Err(self.refused(
                     "it holds a root that is not the present one of this slot: another folder may be in use over it; if \
                      none is, it is an old copy, which is to be overwritten and removed first",
                 ))
@@ -170,17 +200,29 @@ impl Mirror {
         pair.overwrite(bytes, newest.first().map_or(0, |(index, _)| *index))
     }
 
-    /// Overwrites it with zeros and removes it.
+    /// Overwrites it with zeros.
     ///
     /// # Errors
     /// [`SlotError::Mirror`].
     pub(super) fn wipe(&self, vault: VaultId) -> Result<(), SlotError> {
         let wipe = || {
             let Open { pair, .. } = self.open(Some(vault))?;
-            pair.overwrite(&vec![0; pair.length()], 0)?;
-            file::remove(&self.path)
+            pair.overwrite(&vec![0; pair.length()], 0)
         };
-        wipe().map_err(|error| refused(&self.path, &trouble(&error)))
+        wipe().map_err(|error| self.refused(&trouble(&error)))
+    }
+
+    /// Removes its file, which was overwritten, and which the slot no longer notes.
+    ///
+    /// # Errors
+    /// [`SlotError::Mirror`].
+    pub(super) fn remove(&self) -> Result<(), SlotError> {
+        file::remove(&self.path).map_err(|error| {
+            let why = trouble(&error);
+            self.refused(&format!(
+                "it is overwritten, and no mirror any more, but its file stays, remove it: {why}"
+            ))
+        })
     }
 
     /// Takes back what [`Mirror::make`] made.
@@ -189,12 +231,19 @@ impl Mirror {
             let _ = file::remove(&self.path);
         }
     }
+
+    /// The error that it cannot be used.
+    pub(super) fn refused(&self, why: &str) -> SlotError {
+        refused(&self.path, why)
+    }
 }
 
-/// What is wrong with a mirror. That it is missing is no loss of keys, as it is with the slot itself.
+/// What is wrong with a mirror. That it is missing or damaged is no loss of keys, as it is with the slot itself.
 fn trouble(error: &SlotError) -> String {
     match error {
         SlotError::Missing(_) => "it is not there: is its device attached?".to_owned(),
+        SlotError::NotASlot(_) => "it is another file, or was overwritten as a whole".to_owned(),
+        SlotError::Damaged(why) => why.clone(),
         error => crate::words::chain(error),
     }
 }

@@ -107,12 +107,13 @@ impl Slot {
     pub(crate) fn create(config: SlotConfig) -> Result<Self, SlotError> {
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
         let seal = Seal::new(&secret)?;
-        let mut mirrors = given(&config.mirrors)?;
+        let mut mirrors = new_mirrors(&config)?;
         let others = config.others();
         let pair = config.place.create()?;
         let made = mirrors.iter_mut().try_for_each(|mirror| mirror.make(None));
         let made = made.and_then(|()| config.counter.prepare());
         if let Err(error) = made {
+            // What was made and not finished would be in the way of the next attempt, and be taken for somebody's.
             mirrors.iter().for_each(Mirror::unmake);
             config.place.unmake(pair);
             return Err(error);
@@ -129,7 +130,9 @@ impl Slot {
     /// [`SlotError::Missing`] where there is no mirror either; [`SlotError::NoFolder`] where it would be made again;
     /// [`SlotError::InUse`]; [`SlotError::Permissions`].
     pub(crate) fn open(config: SlotConfig, vault: VaultId) -> Result<Self, SlotError> {
-        let mirrors = given(&config.mirrors)?;
+        // The slot may be lost, and a mirror that the caller names have its root: then it is made again, but only where
+        // its folder is. A missing folder may be that of a medium that is away.
+        let mirrors = given(&config.place, &config.mirrors)?;
         let own = match config.place.open() {
             Ok(pair) => Some(Own::found(pair)),
             Err(SlotError::Missing(_)) if !mirrors.is_empty() => {
@@ -186,7 +189,7 @@ impl Slot {
     #[cfg(test)]
     pub(crate) fn with_mirrors(self, mirrors: &[PathBuf]) -> Self {
         if let Ok(mut state) = self.0.lock() {
-            state.mirrors = given(mirrors).unwrap_or_default();
+            state.mirrors = given(&state.place, mirrors).unwrap_or_default();
         }
         self
     }
@@ -376,6 +379,8 @@ impl State {
                 Some(own) => own,
                 missing => missing.insert(Own::made(self.place.create()?)),
             };
+            // What the other sector says may be in the cache alone. If the power failed during this write, neither
+            // would be whole.
             if !own.settled {
                 own.pair.settle()?;
             }
@@ -383,6 +388,8 @@ impl State {
             (own.settled, own.age) = (true, Some((root.epoch, root.opening)));
             Ok(())
         };
+        // There is no second attempt: after a failed fsync the system may call the next one a success though nothing was
+        // written (Rebello et al., Can Applications Recover from fsync Failures?, 2020).
         write().inspect_err(|_| self.writes = Writes::Failed)
     }
 
@@ -412,13 +419,34 @@ impl State {
     }
 }
 
-fn given(paths: &[PathBuf]) -> Result<Vec<Mirror>, SlotError> {
+/// The mirrors that the caller names, each file once, by whichever names. A slot that were its own mirror would be
+/// destroyed with it.
+fn given(place: &SlotLocation, paths: &[PathBuf]) -> Result<Vec<Mirror>, SlotError> {
     let mut mirrors: Vec<Mirror> = Vec::new();
     for path in paths {
         let mirror = Mirror::given(path)?;
-        if mirrors.iter().all(|known| known.name != mirror.name) {
+        refuse_slot(place, &mirror)?;
+        if !mirrors.iter().any(|known| known.is_file(path)) {
             mirrors.push(mirror);
         }
     }
     Ok(mirrors)
+}
+
+/// As [`given`], of a slot that is still to be made.
+///
+/// # Errors
+/// [`SlotError::Mirror`].
+pub(super) fn new_mirrors(config: &SlotConfig) -> Result<Vec<Mirror>, SlotError> {
+    let mirrors = given(&config.place, &config.mirrors)?;
+    mirrors.iter().try_for_each(Mirror::refuse_used)?;
+    Ok(mirrors)
+}
+
+/// An error where a mirror is the slot itself.
+fn refuse_slot(place: &SlotLocation, mirror: &Mirror) -> Result<(), SlotError> {
+    match place.is_file(&mirror.path) {
+        true => Err(mirror.refused("it is the root slot itself; name another file")),
+        false => Ok(()),
+    }
 }

@@ -58,6 +58,9 @@ mod shared;
 #[path = "../../../../tests/device/skip.rs"]
 mod skip;
 mod slot_in_use;
+#[cfg(target_os = "linux")]
+#[path = "../../../../tests/device/strace.rs"]
+mod strace;
 #[cfg(all(unix, feature = "tpm"))]
 mod tpm;
 mod trying;

@@ -117,3 +117,104 @@ fn no_slot_and_no_mirror_comes_into_the_vaults_folder_or_the_data_folder() {
         }
     }
 }
+
+/// It was two mirrors, of which the first that was retired destroyed both; and a slot beside itself.
+#[cfg(unix)]
+#[test]
+fn a_file_is_one_file_by_whichever_name() {
+    let world = world();
+    fs::create_dir(world.path("m")).unwrap();
+    std::os::unix::fs::symlink(world.path("m"), world.path("link")).unwrap();
+    let names = ["m/x", "m/../m/x", "link/x"];
+    for name in names {
+        world.ok(&["root", "mirror", "add", name]);
+    }
+    let root = |world: &World| world.json(&["root"]).remove(0);
+    let mirror = world.path("m/x").to_str().unwrap().to_owned();
+    assert_eq!(root(&world)["mirrors"].as_array().unwrap().len(), 1);
+    assert_eq!(root(&world)["mirrors"][0]["name"], mirror.as_str());
+    let told = world.fails(1, &["root", "mirror", "add", "m/../one.root"]);
+    assert!(told.contains("the root slot itself"), "{told}");
+    // Onto that mirror, and onto itself.
+    let told = world.ok(&["root", "move", names[1]]);
+    assert!(told.contains("moved from") && !world.path("one.root").exists(), "{told}");
+    for name in names {
+        assert!(world.ok(&["root", "move", name]).contains("there already"));
+    }
+    assert_eq!(root(&world)["place"], mirror.as_str());
+    assert_eq!(root(&world)["mirrors"], serde_json::json!([]));
+    world.ok(&["--root", "link/x", "forget", "user-1", "--reason", "asked", "--yes"]);
+    world.ok(&["append", "user-2", "T", "--data", "2"]);
+    assert_eq!(world.data("user-2"), [2]);
+}
+
+/// Runs a command, and lets strace do this to its calls that have to do with one file.
+#[cfg(target_os = "linux")]
+fn met(
+    world: &World,
+    args: &[&str],
+    file: &str,
+    calls: &str,
+    fault: &str,
+) -> Option<crate::world::Ran> {
+    let plain = world.command(args);
+    let file = world.dir.path().canonicalize().unwrap().join(file);
+    let (watched, inject) = (format!("trace={calls}"), format!("inject={calls}:{fault}"));
+    let options = ["-P", file.to_str().unwrap(), "-e", &watched, "-e", &inject];
+    let trace = world.path("trace");
+    let mut command = crate::strace::strace(&trace, &options, plain.get_program())?;
+    command.args(plain.get_args()).current_dir(plain.get_current_dir().unwrap());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Some(command.stdin(std::process::Stdio::null()).output().unwrap().into())
+}
+
+/// Where the medium has no locks, nothing but the file itself tells that it is the same. It was destroyed.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_slot_without_locks_is_not_moved_onto_itself() {
+    let world = world();
+    fs::create_dir(world.path("sub")).unwrap();
+    std::os::unix::fs::symlink(world.dir.path(), world.path("link")).unwrap();
+    for to in ["sub/../one.root", "link/one.root"] {
+        let args = ["root", "move", to];
+        let ran = met(&world, &args, "one.root", "flock", "error=EOPNOTSUPP");
+        let Some(ran) = ran else { return };
+        assert!(ran.code == 0 && ran.stdout.contains("there already"), "{}", ran.stderr);
+        assert_eq!(world.data("user-1"), [1], "{to}");
+        assert_eq!(world.json(&["root"])[0]["mirrors"], serde_json::json!([]));
+    }
+}
+
+/// The file before stayed, a mirror that nobody wanted, and with it everyone who was forgotten while it was away.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_move_that_is_killed_anywhere_is_finished_by_the_same_command() {
+    for (calls, step) in [("openat", 1), ("fsync", 3), ("/^unlink(at)?$", 1)] {
+        for when in (1..).step_by(step) {
+            let world = world();
+            let (args, from) = (["root", "move", "two.root"], world.path("one.root"));
+            let fault = format!("signal=SIGKILL:when={when}");
+            let Some(ran) = met(&world, &args, "one.root", calls, &fault) else { return };
+            if ran.code == 0 {
+                assert!(when > 1, "{calls}: it was never killed");
+                break;
+            }
+            assert!(from.exists(), "{calls} {when}: {}", ran.stderr);
+            let told = world.json(&args).remove(0);
+            assert_eq!(told["from"], from.to_str().unwrap(), "{calls} {when}");
+            assert!(!from.exists(), "{calls} {when}");
+            let root = world.json(&["root"]).remove(0);
+            assert_eq!(root["place"], world.path("two.root").to_str().unwrap());
+            assert_eq!(root["mirrors"], serde_json::json!([]), "{calls} {when}");
+            assert_eq!(world.data("user-1"), [1]);
+            // It is over: a mirror there is wanted from now on.
+            world.ok(&["root", "mirror", "add", "one.root"]);
+            assert!(world.ok(&args).contains("there already") && from.exists());
+        }
+    }
+}

@@ -57,6 +57,88 @@ fn a_vault_is_made_where_there_is_none_and_its_policy_is_adopted() {
     assert!(!world.path("new").exists());
 }
 
+/// It was noted before it was looked at, and the folder could not be made any more.
+#[cfg(unix)]
+#[test]
+fn a_mirror_that_cannot_be_is_not_noted_and_the_vault_is_made_without_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let foreign = |name: &str| {
+        let file = world.write(name, "somebody's file");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    foreign("diary");
+    let create = |dir: &str, more: &[&str]| -> Vec<String> {
+        let root = format!("{dir}.root");
+        let args = [&["--dir", dir, "--root", &root], more, &["vault", "create"]].concat();
+        args.into_iter().map(str::to_owned).collect()
+    };
+    let run = |args: &[String]| world.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mirrors = |dir: &str| -> Vec<String> {
+        let root = world.json(&["--dir", dir, "root"]).remove(0);
+        let names = root["mirrors"].as_array().unwrap().iter().map(|mirror| &mirror["name"]);
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    for (dir, mirror, why) in
+        [("one", "diary", "it is another file"), ("two", "two.root", "the root slot itself")]
+    {
+        let ran = run(&create(dir, &["--mirror", mirror]));
+        assert!(ran.code == 1 && ran.stderr.contains(why), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("damaged"), "{}", ran.stderr);
+        assert_eq!(run(&create(dir, &[])).code, 0);
+        assert!(mirrors(dir).is_empty());
+    }
+    assert_eq!(fs::read(world.path("diary")).unwrap(), b"somebody's file");
+
+    // What an attempt noted that failed later gives way to what the next one says.
+    let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
+    let bad_key = ["--kek", "file:absent", "--mirror", "first"];
+    for (dir, more, expected) in [
+        ("three", &["--kek", "none", "--mirror", "second"][..], vec![path("second")]),
+        ("four", &["--kek", "none"][..], vec![path("first")]),
+        ("five", &["--kek", "none"][..], vec![]),
+    ] {
+        assert_eq!(run(&create(dir, &bad_key)).code, 1);
+        if dir == "five" {
+            foreign("first");
+        }
+        let ran = run(&create(dir, more));
+        assert_eq!(ran.code, 0, "{dir}: {}", ran.stderr);
+        assert_eq!(mirrors(dir), expected, "{dir}");
+        let _ = fs::remove_file(world.path("first"));
+    }
+}
+
+/// The second replaced the policy of the first.
+#[cfg(target_os = "linux")]
+#[test]
+fn of_two_that_make_a_vault_at_once_one_is_told_that_it_is_there() {
+    let world = World::new();
+    world.write("first.toml", "[[stream]]\nmatch = \"first-{id}\"\n");
+    world.write("second.toml", "[[stream]]\nmatch = \"second-{id}\"\n");
+    // The second one waits for the lock of whoever makes the folder.
+    fs::create_dir(world.path("bank")).unwrap();
+    let lock = fs::File::create(world.path("bank/.making")).unwrap();
+    lock.lock().unwrap();
+    let create = ["--dir", "bank", "--policy", "second.toml", "vault", "create"];
+    let mut second = world.spawn(&create);
+    let pid = second.id().to_string();
+    let waits = |line: &str| line.contains("-> FLOCK") && line.split(' ').any(|word| word == pid);
+    while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+        assert!(second.try_wait().unwrap().is_none(), "it does not wait");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    world.ok(&["--dir", "made", "--policy", "first.toml", "vault", "create"]);
+    for entry in fs::read_dir(world.path("made")).unwrap() {
+        let entry = entry.unwrap();
+        fs::rename(entry.path(), world.path("bank").join(entry.file_name())).unwrap();
+    }
+    drop(lock);
+    let ran: crate::world::Ran = second.wait_with_output().unwrap().into();
+    assert!(ran.code == 1 && ran.stderr.contains("already"), "{}{}", ran.stdout, ran.stderr);
+    assert!(world.ok(&["--dir", "bank", "policy", "show"]).contains("first-{id}"));
+}
+
 /// What a program makes that uses the library.
 fn made_by_a_program(world: &World, name: &str, policy: &str) {
     let at = |part: &str| world.path(&format!("{name}/{part}"));

@@ -1,6 +1,6 @@
 //! Changing how a slot keeps the root that is in it.
 
-use super::{Binding, Counter, Known, Mirror, Seal, State, Writes};
+use super::{Binding, Counter, Known, Mirror, Seal, State, Writes, refuse_slot};
 use crate::vault::root::{Root, SlotChange, SlotError};
 
 impl State {
@@ -55,10 +55,11 @@ impl State {
             }
             SlotChange::AddMirror(path) => {
                 let mirror = Mirror::given(&path)?;
-                let name = mirror.name.clone();
-                if self.mirrors.iter().any(|known| known.name == name) {
+                refuse_slot(&self.place, &mirror)?;
+                if self.mirrors.iter().any(|known| known.is_file(&path)) {
                     return self.write(root);
                 }
+                let name = mirror.name.clone();
                 mirror.refuse_unfit(root, &self.others)?;
                 self.mirrors.push(mirror);
                 let added = self.write(root);
@@ -69,17 +70,39 @@ impl State {
             }
             SlotChange::RetireMirror { path, lost } => {
                 let name = Mirror::given(&path)?.name;
-                let Some(at) = self.mirrors.iter().position(|mirror| mirror.name == name) else {
+                // The name that is given, before another one that leads to the same file now.
+                let by_name = self.mirrors.iter().position(|mirror| mirror.name == name);
+                let by_file = || self.mirrors.iter().position(|mirror| mirror.is_file(&path));
+                let Some(at) = by_name.or_else(by_file) else {
                     let why = "it is no mirror of this slot".to_owned();
                     return Err(SlotError::Mirror { mirror: name, why });
                 };
                 if !lost {
+                    self.refuse_needed(at)?;
                     self.mirrors[at].wipe(root.vault)?;
                 }
-                self.mirrors.remove(at);
-                self.write(root)
+                let retired = self.mirrors.remove(at);
+                self.write(root)?;
+                // Last: what is cut off before that can be repeated, because the file is there.
+                if lost { Ok(()) } else { retired.remove() }
             }
         }
+    }
+
+    /// An error where the file of a mirror is needed under another name: a link or a mount may have come since.
+    fn refuse_needed(&self, at: usize) -> Result<(), SlotError> {
+        let mirror = &self.mirrors[at];
+        let others = self.mirrors.iter().enumerate().filter(|(other, _)| *other != at);
+        let mut others = others.map(|(_, other)| other);
+        let needed = match others.find(|other| other.is_file(&mirror.path)) {
+            _ if self.place.is_file(&mirror.path) => "the root slot itself".to_owned(),
+            Some(other) => format!("the mirror {}", other.name),
+            None => return Ok(()),
+        };
+        Err(mirror.refused(&format!(
+            "it leads to {needed}, which is not overwritten; if no other file belongs to this name, retire it \
+             as lost"
+        )))
     }
 
     fn has_failed(&self) -> bool {

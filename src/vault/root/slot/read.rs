@@ -1,5 +1,7 @@
 //! Reading the root: from the slot itself, or from a mirror that is newer.
 
+use std::path::Path;
+
 use super::{Binding, Counter, KekSecret, Known, Mirror, Noted, Own, Phase, Seal, State, Writes};
 use crate::{
     event::VaultId,
@@ -103,11 +105,11 @@ impl State {
         let noted: &[Noted] = records.first().map_or(&[], |(_, record)| &record.mirrors);
         for noted in noted {
             // A mirror that became the slot itself.
-            if self.place.is_file(&noted.name) {
+            if self.place.is_file(Path::new(&noted.name)) {
                 continue;
             }
             let mut mirror = Mirror::noted(noted);
-            match self.mirrors.iter_mut().find(|known| known.name == noted.name) {
+            match self.mirrors.iter_mut().find(|known| known.is_noted_as(&mirror)) {
                 Some(given) => {
                     mirror.trouble = given.trouble.take();
                     *given = mirror;

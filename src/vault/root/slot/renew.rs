@@ -7,7 +7,7 @@ use crate::{event::VaultId, vault::root::SlotError};
 pub(crate) struct Holds {
     /// The newest epoch in it, its mirrors and its counter.
     pub(crate) epoch: u64,
-    /// Where a root of the vault stands whole, and the page that it opens.
+    /// Where a root of the vault is whole, and the page that it opens.
     pub(crate) roots: Vec<(String, [u8; 16])>,
     /// The counter that the caller names, where it is there, and no root: it bears witness of a slot that is
     /// lost, or elsewhere.
@@ -25,7 +25,7 @@ impl Slot {
     /// root than is left, [`SlotError::Counter`]; those of the key-encryption key, and of opening a
     /// slot.
     pub(crate) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, Holds), SlotError> {
-        let mirrors = given(&config.mirrors)?;
+        let mirrors = given(&config.place, &config.mirrors)?;
         let mut own = match config.place.open() {
             Ok(pair) => Some(Own::found(pair)),
             Err(SlotError::Missing(_)) => {
