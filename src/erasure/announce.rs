@@ -410,9 +410,11 @@ mod tests {
             for (_, line) in all.filter(|(_, line)| seen.insert(line.kind())) {
                 assert_eq!(told(&file, &history, &line), "good");
                 let text = serde_json::to_string(&line).unwrap();
-                let changed = (0..text.len() * 8).map(|bit| {
+                // Of each byte three bits, and all eight within eight bytes.
+                let bits = |at: usize| [at, at + 3, at + 6].map(|bit| (at, bit % 8));
+                let changed = (0..text.len()).flat_map(bits).map(|(at, bit)| {
                     let mut bytes = text.clone().into_bytes();
-                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    bytes[at] ^= 1 << bit;
                     bytes
                 });
                 let cut = (0..text.len()).map(|at| {
@@ -428,6 +430,6 @@ mod tests {
                 }
             }
         }
-        assert!(read > 10_000, "{read}");
+        assert!(read > 4_000, "{read}");
     }
 }

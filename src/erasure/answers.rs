@@ -91,12 +91,11 @@ pub struct Erased {
     /// How many streams were not looked into for any of these, because their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten, as far as these were
-    /// looked into. `None` where it had been done already: of that no more is known than its record counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// looked into. `None`, and `null` in JSON, where it had been done already: of that no more is known than its
+    /// record counts.
     #[serde(rename = "foreign")]
     pub bystanders: Option<Vec<Bystander>>,
     /// Dependents that stay, and who keeps them. `None` where it had been done already, likewise.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<Kept>>,
     /// Dependents that it may have had to reach, and did not: it is not known whose they are. Where it
     /// had been done already, those of whom it is still not known.

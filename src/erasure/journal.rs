@@ -1,4 +1,4 @@
-//! What is durable of an erasure: the journal while it is under way, a record without names
+//! What is durable of an erasure: the journal while it is in progress, a record without names
 //! ever after.
 
 use std::collections::BTreeMap;
@@ -121,7 +121,7 @@ impl Journal {
         journal.ok_or(BadMemo::Journal(erasure))
     }
 
-    /// The journal of an erasure, if it is under way.
+    /// The journal of an erasure, if it is in progress.
     pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
         let note = vault.memo(MemoKind::Journal, erasure.0.into_bytes())?;
         Ok(note.map(|note| Self::read(erasure, &note)).transpose()?)
@@ -136,7 +136,7 @@ impl Journal {
         vault.remove_memo(MemoKind::Journal, self.erasure.0.into_bytes()).await
     }
 
-    /// The erasures under way, oldest first.
+    /// The erasures in progress, oldest first.
     pub(super) fn all(vault: &Vault) -> Result<Vec<Self>, ErasureError> {
         let found = vault.memos(MemoKind::Journal)?.into_iter();
         let read = found.map(|(id, note)| Self::read(ErasureId(Uuid::from_bytes(id)), &note));

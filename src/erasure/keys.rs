@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::{
     ErasureError, KeyChangeError, PendingError,
     announce::{Chain, Draft, open, stream},
+    error::nameless,
     retell::set_again,
     tombstones::Untold,
     witness::{Mark, after_saying, events_of},
@@ -340,7 +341,7 @@ async fn set_tombstones_again<S: EventStore>(
         }
         Err(Untold::Store(error)) => {
             tracing::warn!(
-                vault = %vault.id(), error = %crate::words::chain(&error),
+                vault = %vault.id(), error = %nameless(&error),
                 "not all tombstones could be set again under the present key; it is tried again when the layer opens"
             );
             Ok(())

@@ -20,8 +20,13 @@ pub(super) async fn resume<S: EventStore>(
     vault: &Vault,
     asked: Option<&Subject>,
 ) -> Result<Vec<Erased>, ErasureError> {
+    let journals = Journal::all(vault)?;
+    // No key of theirs may be destroyed yet: whoever reads on, reads somebody whose forgetting is decided.
+    if vault.is_read_only() && !journals.is_empty() {
+        return Err(ErasureError::NeedsWriting);
+    }
     let (mut done, mut pending) = (Vec::new(), None);
-    for journal in Journal::all(vault)? {
+    for journal in journals {
         tracing::info!(erasure = %journal.erasure, "resuming an erasure that was cut off");
         let theirs = asked.is_some_and(|subject| *subject == journal.plan.subject);
         match resume_one(layer, vault, journal).await {

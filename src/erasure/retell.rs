@@ -177,7 +177,7 @@ impl<'a> Told<'a> {
             if there.contains(&(stream.clone(), erasure)) {
                 continue;
             }
-            // One that is under way sets its own.
+            // One that is in progress sets its own.
             if ErasureRecord::find(vault, erasure)?.is_none()
                 || Journal::find(vault, erasure)?.is_some()
             {

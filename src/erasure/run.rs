@@ -214,7 +214,7 @@ async fn forget<S: EventStore>(
         // Somebody else's erasure waits for the store: that must not keep this subject's keys
         // alive. One of this subject's own is not decided twice, whatever the options are now.
         Err(ErasureError::Pending(error)) if decided(vault, subject)?.is_none() => {
-            tracing::warn!(error = %crate::words::chain(&error), "an earlier erasure waits for the event store");
+            tracing::warn!(error = %error.without_names(), "an earlier erasure waits for the event store");
             waits = Some(error);
         }
         Err(error) => return Err(error),

@@ -100,9 +100,10 @@ async fn set_one<S: EventStore>(
             return Ok(());
         }
         let id = journal.tombstone(&affected.stream);
-        // In a log, too, the erasure would join the streams that it reached.
+        // Neither the erasure, which would join the streams that it reached in a log, too, nor the name of this one:
+        // the id leads to it.
         tracing::error!(
-            stream = %affected.stream, event = %id,
+            event = %id,
             "another event has the id of a tombstone, which nobody could foresee; the tombstone \
              gets another id: find out who appended that event"
         );

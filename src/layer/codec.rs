@@ -9,7 +9,7 @@ use std::{
 use super::{
     CodecError, EventRef, Opened, Sealed,
     document::parse,
-    sealing::{Prepared, SealedEvent, Witness, Work, prepare},
+    sealing::{Prepared, SealedEvent, StoreView, Work, prepare},
 };
 use crate::{
     TaskError,
@@ -246,7 +246,7 @@ impl Drop for Unclaimed {
 /// Only the codec's caller can say what is stored.
 struct NoStore;
 
-impl Witness for NoStore {
+impl StoreView for NoStore {
     type Error = CodecError;
     const BY_CALLER: bool = true;
 

@@ -26,6 +26,7 @@ mod owners;
 mod placement;
 mod read;
 mod rotate;
+mod same;
 mod sealed;
 mod sealing;
 mod stored;
@@ -135,7 +136,7 @@ impl<S: EventStore> Oubliette<S> {
     /// cannot be asked what was announced; [`ErasureError::Unclear`] where the operator has to say what it is, or
     /// accepts that something is missing, or a newer program is needed; [`ErasureError::NotReplayed`] where the vault
     /// fails to apply an erasure; [`ErasureError::NeedsWriting`] where it is open to be read only; errors of the vault.
-    /// What is [`Pending`](ErasureError::Pending) is none.
+    /// [`Pending`](ErasureError::Pending) is no error here.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
         oubliette.begin().await?;
@@ -175,7 +176,7 @@ impl<S: EventStore> Oubliette<S> {
                 tracing::warn!("{pending}");
             }
             Err(ErasureError::Pending(error)) => {
-                tracing::warn!(error = %crate::words::chain(&error), "what the vault has to say waits for the event store");
+                tracing::warn!(error = %error.without_names(), "what the vault has to say waits for the event store");
             }
             Err(ErasureError::Vault(VaultError::ReadOnly)) => {
                 return Err(ErasureError::NeedsWriting);

@@ -190,7 +190,7 @@ pub(crate) enum TokenFate {
     NoKey(VaultError),
 }
 
-/// Opens a token under its key, if that lives. Whoever reads or judges events opens them here.
+/// Opens a token under its key, if that lives. All that reads or judges events opens them here.
 pub(super) async fn try_token(vault: &dyn Keeper, token: Token, associated: &[u8]) -> TokenFate {
     match vault.opening_key(token.key_id()).await {
         Ok(KeyLookup::Live { key, subject }) => match crypto::open(token, &key, associated) {

@@ -134,12 +134,12 @@ impl<S: EventStore> Layer<S> {
         notes.public.is_none().then_some(event)
     }
 
-    /// Where a stream lies, or would lie by the policy.
+    /// Where a stream is, or would be by the policy.
     pub(crate) async fn placement(&self, stream: &StreamName) -> Result<Placement, StoreError> {
         Ok(self.find_placement(stream).await?.0)
     }
 
-    /// Where a stream lies, or will lie if it has no events yet, for whoever is about to write; and whether that is
+    /// Where a stream is, or will be if it has no events yet, for an append; and whether that is
     /// so. Another writer may be first, under another policy: all who write share the vault, which decides.
     pub(crate) async fn place(&self, stream: &StreamName) -> Result<(Placement, bool), StoreError> {
         match (self.find_placement(stream).await?, self.keeper()) {
@@ -151,7 +151,7 @@ impl<S: EventStore> Layer<S> {
         }
     }
 
-    /// Where a stream lies, and `false`; or where the policy wants it, and that the store does not say.
+    /// Where a stream is, and `false`; or where the policy wants it, and that the store does not say.
     async fn find_placement(&self, stream: &StreamName) -> Result<(Placement, bool), StoreError> {
         if let Some(placement) = self.placements.known(stream) {
             return Ok((placement, false));

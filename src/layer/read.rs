@@ -39,7 +39,7 @@ const CHUNK: usize = 128;
 /// Fewer than this are opened where they are: handing them to another thread costs more. So are all
 /// outside of a runtime.
 const FEW: usize = 8;
-/// How many chunks are under way at once: one for each core, and one each for when it is done.
+/// How many chunks are read at once: one for each core, and one each for when it is done.
 /// Asked for once, because the system answers from files.
 static AHEAD: LazyLock<usize> =
     LazyLock::new(|| 2 * available_parallelism().map_or(2, NonZeroUsize::get));
@@ -248,7 +248,7 @@ struct InOrder<S, O: Open<S>> {
     layer: Arc<Layer<S>>,
     wanted: Option<Arc<Wanted>>,
     found: BoxStream<'static, Result<O::Found, StoreError>>,
-    /// The chunks under way, the oldest first.
+    /// The chunks being read, the oldest first.
     chunks: VecDeque<Chunk<O::Opened>>,
     ready: vec::IntoIter<Result<O::Opened, StoreError>>,
     /// Whether nothing more is found, or nothing more may follow.

@@ -144,7 +144,7 @@ impl<S: EventStore> Oubliette<S> {
     /// says it was made in the future, in constant memory. Where it is cut off, repeating it goes on:
     /// who was rotated has no active key as old as that. `progress` is told how far it is, from another thread.
     ///
-    /// An append under way is waited for, and so is a payload that somebody sealed with a
+    /// An append in flight is waited for, and so is a payload that somebody sealed with a
     /// [`Codec`](super::Codec), until they let go of it or its permit ends.
     ///
     /// # Errors

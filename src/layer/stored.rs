@@ -12,14 +12,16 @@ use super::{
     error::unreadable_event,
     halves::{Found, Half},
     placement::Placement,
-    sealing::{Witness, Work},
+    same::{is_left_of, is_same},
+    sealing::{StoreView, Work},
 };
 use crate::{
     crypto::PublicDigest,
     event::{
-        EventId, EventType, Holes, Json, NewEvent, OwnerChange, Payload, RecordedEvent, Revision,
+        EventId, EventType, Holes, NewEvent, OwnerChange, Payload, RecordedEvent, Revision,
         StreamName, Subject,
     },
+    policy::CutEvent,
     store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError, Unreadable},
     vault::{Claim, Evidence, Keeper, Tenure, VaultError},
 };
@@ -56,7 +58,7 @@ enum Said {
     Unknown,
 }
 
-impl<S: EventStore> Witness for Layer<S> {
+impl<S: EventStore> StoreView for Layer<S> {
     type Error = StoreError;
     const BY_CALLER: bool = false;
 
@@ -71,7 +73,7 @@ impl<S: EventStore> Witness for Layer<S> {
 
 impl<S: EventStore> Layer<S> {
     /// Settles the open claims of a dependent by what its stream holds under the ids of their
-    /// events. Claims of appends that are under way stay open: the vault sees to that.
+    /// events. Claims of appends that are in flight stay open: the vault sees to that.
     pub(crate) async fn settle(
         &self,
         vault: &dyn Keeper,
@@ -157,18 +159,18 @@ impl<S: EventStore> Layer<S> {
 
     /// Compares the events of an append with those that the store holds under their ids, because
     /// it answered that they are there. Metadata are not compared: a retry may well have other
-    /// trace headers. Of what is forgotten only the type is left to compare.
+    /// trace headers. Of what is forgotten in part, what is left is compared; where nothing is, the type.
     ///
     /// # Errors
     /// [`StoreError::OtherContent`] where one of them is another event.
     pub(super) async fn compare(&self, work: &Work, ends: Ends) -> Result<(), StoreError> {
-        let asked: HashMap<EventId, &NewEvent> =
-            work.events.iter().map(|(event, _)| (event.id, event)).collect();
+        let asked: HashMap<EventId, &(NewEvent, CutEvent)> =
+            work.events.iter().map(|asked| (asked.0.id, asked)).collect();
         for Found { event, head, private } in
             self.find(&work.stream, asked.keys().copied().collect(), ends).await?
         {
             let stored = &event;
-            let Some(asked) = asked.get(&stored.id) else { continue };
+            let Some((asked, cut)) = asked.get(&stored.id) else { continue };
             let opened = self
                 .try_open(stored, head, private, false)
                 .await
@@ -179,7 +181,11 @@ impl<S: EventStore> Layer<S> {
             let holes = notes.holes.map(|noted| noted.holes);
             let copied = holes.as_ref().map_or(0, Holes::count);
             let gone = opened.shredded.len() + opened.withheld.len() > copied;
-            let same_data = opened.data.is_none_or(|data| gone || is_same(&asked.data, &data));
+            let same_data = match &opened.data {
+                None => true,
+                Some(left) if gone => is_left_of(&opened, left, &asked.data, cut.public.as_ref()),
+                Some(data) => is_same(&asked.data, data),
+            };
             let same_holes = holes.as_ref() == asked.holes.as_deref();
             if asked.event_type != stored.event_type || !same_data || !same_holes {
                 return Err(StoreError::OtherContent { id: asked.id, stream: work.stream.clone() });
@@ -261,16 +267,6 @@ impl<S: EventStore> Layer<S> {
         let backwards = self.store.capabilities().has(Capability::ReadBackwards);
         let direction = if backwards { Direction::Backwards } else { Direction::Forwards };
         ReadOptions { direction, ..ReadOptions::default() }
-    }
-}
-
-fn is_same(one: &Payload, other: &Payload) -> bool {
-    let canonical = |json: &Json| json.tree().root().to_canonical();
-    match (one, other) {
-        (Payload::Json(one), Payload::Json(other)) => {
-            one == other || canonical(one) == canonical(other)
-        }
-        (one, other) => one == other,
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) fn not_wanted(fields: Vec<String>) -> Withheld {
 }
 
 /// Whether the vault can say, by its tag, that an event is genuine of which no part is opened. Of a tag that it cannot
-/// check nobody knows who made it: then a part that opens is what vouches.
+/// check says nothing: then a part that opens vouches for the event.
 pub(super) async fn can_vouch(vault: &dyn Keeper, notes: &Notes) -> bool {
     match notes.mac {
         Some(tag) if tag.names(vault.id()) => vault.knows_era(tag.era()).await.unwrap_or(false),

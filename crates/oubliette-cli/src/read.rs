@@ -10,7 +10,7 @@ use oubliette::{
     },
     store::{
         Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
-        StoreError,
+        StoreError, Unreadable,
     },
 };
 
@@ -58,7 +58,10 @@ Examples:
   oubliette read-all --backwards --limit 20   (the newest)
   oubliette read-all --after 1000             (what came after that position)
   oubliette read-all --json > events.ndjson   (`import` takes it back)
-  oubliette read-all --skip-unreadable        (past events whose key is lost)")]
+  oubliette read-all --skip-unreadable        (past events whose key is lost)
+
+--skip-unreadable passes over damage of single events. What a vault says of
+itself, for instance that an erasure was undone, still ends the reading.")]
 pub(super) struct ReadAllArgs {
     /// Only events after this position, as the store wrote it (with --backwards, before it)
     #[arg(long, value_name = "POSITION")]
@@ -75,9 +78,11 @@ struct How {
     /// From the newest to the oldest
     #[arg(long)]
     backwards: bool,
-    /// Pass over events that cannot be opened, and count them
+    /// Pass over damaged events, and count them
     ///
-    /// Without it reading ends at the first of them. `verify` tells what is wrong with each.
+    /// Also those whose key is lost. Without it reading ends at the first of them. `verify` tells what is wrong
+    /// with each. Reading ends all the same at what a vault says, such as that an erasure of its own was undone,
+    /// and at what a newer program wrote.
     #[arg(long)]
     skip_unreadable: bool,
 }
@@ -111,7 +116,9 @@ pub(super) struct SubscribeArgs {
     /// End once all that is there has been shown
     #[arg(long)]
     until_caught_up: bool,
-    /// Pass over events that cannot be opened, and count them
+    /// Pass over damaged events, and count them
+    ///
+    /// As `read-all` does.
     #[arg(long)]
     skip_unreadable: bool,
 }
@@ -198,10 +205,12 @@ struct Behind {
 }
 
 impl Behind {
-    /// `None`: the error is not about one event.
+    /// `None`: the error is not about the damage of one event.
     fn of(error: &StoreError) -> Option<Self> {
         match error {
-            StoreError::Unreadable { position, revision, .. } => {
+            StoreError::Unreadable { position, revision, unreadable, .. }
+                if is_damage(unreadable) =>
+            {
                 Some(Self { position: *position, revision: Some(*revision) })
             }
             StoreError::Damaged { position, .. } => {
@@ -209,6 +218,37 @@ impl Behind {
             }
             _ => None,
         }
+    }
+}
+
+/// Whether this is about the one event: it is damaged, or its key is not there. Nothing of it is shown, and what it is
+/// says nothing of the others.
+///
+/// Not so what a vault says. A tombstone that is undone may be all that is left to tell that forgotten people's keys
+/// are back: whoever reads past it is served them in clear.
+fn is_damage(unreadable: &Unreadable) -> bool {
+    match unreadable {
+        Unreadable::Tampered
+        | Unreadable::KeyMissing
+        | Unreadable::NotBase64
+        | Unreadable::Truncated
+        | Unreadable::Malformed(_)
+        | Unreadable::Untagged
+        | Unreadable::ForgedHole
+        | Unreadable::Misplaced
+        | Unreadable::Purged
+        | Unreadable::HalfMissing
+        // Another vault's event, where two have one store.
+        | Unreadable::OtherVault
+        // Its key was lost when a backup was restored. What was announced since is applied by then.
+        | Unreadable::UnknownEra => true,
+        // What only a newer program understands may be its vault's word. No program ever wrote a zero there.
+        Unreadable::Version(_) | Unreadable::Algorithm(_) | Unreadable::NotesVersion(_) => {
+            !unreadable.is_newer()
+        }
+        Unreadable::State(_) | Unreadable::Undone => false,
+        // The library may tell of more one day: until it is looked at here, nothing is read past it.
+        _ => false,
     }
 }
 
@@ -517,4 +557,45 @@ fn epitaph(tombstone: &Tombstone) -> String {
         tombstone.reference,
         output::count(tombstone.keys.len() as u64, "key")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use oubliette::event::EventId;
+
+    use super::*;
+
+    #[test]
+    fn what_a_vault_says_is_passed_over_by_no_one() {
+        let passes = |unreadable| {
+            let error = StoreError::Unreadable {
+                stream: "user-1".parse().unwrap(),
+                revision: Revision(2),
+                position: Position::number(3),
+                id: EventId::random(),
+                unreadable,
+            };
+            Skipped::default().pass(true, &error).is_some()
+        };
+        for damage in [
+            Unreadable::Tampered,
+            Unreadable::KeyMissing,
+            Unreadable::UnknownEra,
+            Unreadable::Malformed("a test"),
+            // No program wrote that.
+            Unreadable::Version(0),
+        ] {
+            assert!(passes(damage.clone()), "{damage}");
+        }
+        for said in [
+            Unreadable::Undone,
+            Unreadable::State(None),
+            Unreadable::State(Some("suspended".to_owned())),
+            Unreadable::Version(9),
+            Unreadable::Algorithm(9),
+            Unreadable::NotesVersion(9),
+        ] {
+            assert!(!passes(said.clone()), "{said}");
+        }
+    }
 }

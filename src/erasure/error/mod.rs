@@ -7,6 +7,7 @@ mod pending;
 mod refusal;
 mod unclear;
 
+pub(super) use self::pending::nameless;
 pub use self::{
     key_change::KeyChangeError, operator::OperatorError, pending::PendingError,
     refusal::ErasureRefusal, unclear::UnclearError,
@@ -33,7 +34,7 @@ use crate::{
 /// ```
 /// use oubliette::{*, erasure::{ErasureRefusal, PendingError}};
 ///
-/// /// What is told to whoever asked for an erasure.
+/// /// The reply to the requester of an erasure.
 /// fn answer(error: &ErasureError) -> &'static str {
 ///     match error {
 ///         ErasureError::Refused(ErasureRefusal::UnknownSubject(_)) => "there is nothing of them here",
@@ -116,7 +117,7 @@ pub enum ErasureError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadMemo {
-    /// The journal of an erasure under way does not have its form. One that a newer program wrote is
+    /// The journal of an erasure in progress does not have its form. One that a newer program wrote is
     /// [`VaultError::NewerFormat`].
     #[error(
         "the journal of erasure {0} does not have its form, and the erasure cannot be carried out; no \

@@ -1,7 +1,12 @@
 //! What is decided and waits.
 
 use super::super::Erased;
-use crate::{event::ErasureId, store::StoreError, vault::MirrorState};
+use crate::{
+    event::ErasureId,
+    store::StoreError,
+    vault::{MirrorState, VaultError},
+    words::chain,
+};
 
 /// What is decided, and waits for the event store or for a mirror. It is not done yet, and must not be told as done.
 /// [`resume`](crate::layer::Oubliette::resume) tries again, and so do opening the layer and the next erasure.
@@ -73,6 +78,47 @@ impl PendingError {
             Self::Mirrors { .. } => false,
         }
     }
+
+    /// The error in one line, as a log has it: what the store said names no one there.
+    pub(crate) fn without_names(&self) -> String {
+        match self {
+            Self::Announcement { source, .. }
+            | Self::Tombstones { source, .. }
+            | Self::KeyChange(source)
+            | Self::Repeat(source) => format!("{self}: {}", nameless(source)),
+            Self::Mirrors { .. } => self.to_string(),
+        }
+    }
+}
+
+/// What a store said, in one line of a log of erasures. Its errors name streams and subjects for the caller; a log is
+/// kept, and would say whom an erasure reached.
+pub(in crate::erasure) fn nameless(error: &StoreError) -> String {
+    match error {
+        StoreError::Conflict { .. } => "a stream is not at the expected revision".to_owned(),
+        StoreError::IdInUse { id, .. } => format!("event id {id} is already in use"),
+        StoreError::OtherContent { id, .. } => format!("event id {id} is another event's"),
+        StoreError::Unreadable { position, id, unreadable, .. } => {
+            format!("event {id} (position {position}): {unreadable}")
+        }
+        StoreError::Forgotten { .. } => "a subject is forgotten".to_owned(),
+        StoreError::Refused { .. } => "an event is refused".to_owned(),
+        StoreError::Vault(source) => match source.downcast_ref::<VaultError>() {
+            Some(
+                VaultError::Forgotten { .. }
+                | VaultError::Unsettled { .. }
+                | VaultError::NoGeneration { .. }
+                | VaultError::KeyUsedUp { .. },
+            ) => "the vault refuses a subject".to_owned(),
+            _ => chain(error),
+        },
+        StoreError::Invalid(_)
+        | StoreError::ForeignPosition(_)
+        | StoreError::Unsupported(_)
+        | StoreError::Damaged { .. }
+        | StoreError::Backend { .. }
+        | StoreError::Task(_) => chain(error),
+    }
 }
 
 /// What is pending where, and what to do.
@@ -98,4 +144,35 @@ fn names(pending: &[MirrorState]) -> String {
         )
     });
     mirrors.into_iter().chain(counter).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event::{EventId, StreamName, Subject},
+        store::ExpectedRevision,
+    };
+
+    #[test]
+    fn what_a_log_says_of_an_erasure_that_waits_names_no_one() {
+        let (id, stream) = (EventId::random(), StreamName::new("user-erika").unwrap());
+        let erasure = ErasureId::now();
+        let in_use = StoreError::IdInUse { id, stream: stream.clone() };
+        let conflict = StoreError::Conflict {
+            stream: stream.clone(),
+            expected: ExpectedRevision::Any,
+            actual: None,
+        };
+        let forgotten = StoreError::Forgotten { subject: Subject::of(&stream) };
+        for source in [in_use, conflict, forgotten] {
+            assert!(source.to_string().contains("erika"));
+            let told = PendingError::Tombstones { erasure, source }.without_names();
+            assert!(told.contains(&erasure.to_string()) && !told.contains("erika"), "{told}");
+        }
+        // What says why the store is away is told.
+        let source = StoreError::backend(true, "no route to host");
+        let told = PendingError::Announcement { erasure, source }.without_names();
+        assert!(told.ends_with("the event store failed: no route to host"), "{told}");
+    }
 }

@@ -25,6 +25,22 @@ use crate::{
 };
 
 /// An announcement that the vault cannot judge by itself. All that is told of it is signed by the key that it names.
+///
+/// Opening a layer fails with them until somebody has said what each is:
+///
+/// ```
+/// use oubliette::{erasure::{UnclearError, announced, believe}, *};
+/// # async fn look(store: &SqliteStore, vault: &Vault, unclear: UnclearError) -> Result<(), Box<dyn std::error::Error>> {
+/// if let UnclearError::UnknownSigner(in_doubt) = unclear {
+///     for one in &in_doubt {
+///         println!("{one}"); // erasure 0198…, in event 5f0e…, signed by 8a1c…
+///     }
+///     // After you looked into it: a restoration of ours made the first.
+///     believe(vault, &announced(store).await?, in_doubt[0].event.0).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InDoubt {

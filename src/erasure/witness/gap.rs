@@ -56,7 +56,18 @@ pub struct Gap {
     pub accepted: Option<Acceptance>,
 }
 
-/// Who accepted a [`Gap`], and when.
+/// Who accepted a [`Gap`], and when: [`accept_gaps`] notes it.
+///
+/// ```
+/// use oubliette::{erasure::gaps, *};
+/// # let vault = Vault::in_memory()?;
+/// for gap in gaps(&vault)? {
+///     if let Some(accepted) = &gap.accepted {
+///         println!("{} is missing, accepted by {} at {}", gap.event, accepted.by, accepted.at);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Acceptance {

@@ -226,7 +226,7 @@ impl<S: EventStore> Oubliette<S> {
 }
 
 /// Reads what was announced since the vault last looked, and applies what it does not know. Only
-/// one erasure at a time may be under way.
+/// one erasure at a time may be in progress.
 pub(super) async fn look<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,

@@ -48,7 +48,7 @@ pub struct NotedHoles {
 /// The member in which later notes say their version. Those of version 1 do not have it.
 const VERSION_KEY: &str = "v";
 
-/// What is around a tag that stands alone.
+/// What is around a tag without other notes.
 const BEFORE_TAG: &str = "{\"$oubliette\":{\"mac\":\"";
 const AFTER_TAG: &str = "\"}}";
 

@@ -1,4 +1,4 @@
-//! What somebody did not find in the store while an append was under way says nothing of it.
+//! What somebody did not find in the store while an append was in flight says nothing of it.
 
 use super::*;
 

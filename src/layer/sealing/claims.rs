@@ -1,7 +1,7 @@
 //! Owner claims: what events state of owners is noted before they are stored, and counts once they
 //! are.
 
-use super::{Witness, Work};
+use super::{StoreView, Work};
 use crate::{
     event::{Generation, OwnerChange, Subject},
     layer::{CodecError, stored},
@@ -14,11 +14,11 @@ use crate::{
 ///
 /// An event that only removes owners is sealed under the generation that it ends: it speaks of the owner who
 /// leaves, and there may be no one left whose forgetting would reach what comes after it.
-pub(super) async fn claim<W: Witness>(
+pub(super) async fn claim<V: StoreView>(
     vault: &dyn Keeper,
-    witness: &W,
+    view: &V,
     work: &[Work],
-) -> Result<Vec<Vec<Option<Generation>>>, W::Error> {
+) -> Result<Vec<Vec<Option<Generation>>>, V::Error> {
     let mut claims = Vec::new();
     for work in work {
         for (event, cut) in work.events.iter().filter(|(_, cut)| !cut.owners.is_empty()) {
@@ -36,9 +36,9 @@ pub(super) async fn claim<W: Witness>(
     let begun = if claims.is_empty() {
         Vec::new()
     } else {
-        match vault.claim(&claims, W::BY_CALLER).await {
+        match vault.claim(&claims, V::BY_CALLER).await {
             // A late retry, perhaps, of a change whose part is forgotten since.
-            Err(VaultError::NoGeneration { .. }) if witness.holds_all(&claims).await? => {
+            Err(VaultError::NoGeneration { .. }) if view.holds_all(&claims).await? => {
                 claims.iter_mut().for_each(|claim| claim.stored = true);
                 vault.claim(&claims, false).await
             }

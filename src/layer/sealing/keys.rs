@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures::future::try_join_all;
 
-use super::{SETTLING_ROUNDS, Witness, Work, claims};
+use super::{SETTLING_ROUNDS, StoreView, Work, claims};
 use crate::{
     crypto::DataKey,
     event::{Generation, Layout, NewEvent, StreamName, Subject},
@@ -33,17 +33,17 @@ impl<'a> Keys<'a> {
 }
 
 /// All keys; and for each event the generation that it or one before it begins.
-pub(super) async fn fetch_all<'a, W: Witness>(
+pub(super) async fn fetch_all<'a, V: StoreView>(
     codec: &Codec,
     vault: &dyn Keeper,
-    witness: &W,
+    view: &V,
     work: &'a [Work],
-) -> Result<(Keys<'a>, Vec<Vec<Option<Generation>>>), W::Error> {
+) -> Result<(Keys<'a>, Vec<Vec<Option<Generation>>>), V::Error> {
     // What is before a change of generation is sealed under the generation that it ends, so
     // that those keys are fetched before the change is claimed.
-    let mut keys = fetch(codec, vault, witness, needs(work, Phase::Before, &[])).await?;
-    let begun = claims::claim(vault, witness, work).await?;
-    keys.extend(fetch(codec, vault, witness, needs(work, Phase::After, &begun)).await?);
+    let mut keys = fetch(codec, vault, view, needs(work, Phase::Before, &[])).await?;
+    let begun = claims::claim(vault, view, work).await?;
+    keys.extend(fetch(codec, vault, view, needs(work, Phase::After, &begun)).await?);
     Ok((Keys(keys), begun))
 }
 
@@ -91,32 +91,32 @@ fn needs<'a>(
 
 /// The keys, made where there are none, durable; asked for all at once, so that new ones share
 /// one flush.
-async fn fetch<'a, W: Witness>(
+async fn fetch<'a, V: StoreView>(
     codec: &Codec,
     vault: &dyn Keeper,
-    witness: &W,
+    view: &V,
     needs: HashMap<Whose<'a>, (Layout, u32)>,
-) -> Result<HashMap<Whose<'a>, Arc<DataKey>>, W::Error> {
+) -> Result<HashMap<Whose<'a>, Arc<DataKey>>, V::Error> {
     let policy = codec.policy().digest();
     let asked = needs.into_iter().map(|((stream, subject, generation), (layout, seals))| {
-        key(vault, witness, KeyRequest { stream, subject, generation, layout, policy }, seals)
+        key(vault, view, KeyRequest { stream, subject, generation, layout, policy }, seals)
     });
     Ok(try_join_all(asked).await?.into_iter().collect())
 }
 
 /// One data key. Where the vault first needs to know whether an event of an append that was cut
 /// off is in the store: looks, tells it, and asks again.
-async fn key<'a, W: Witness>(
+async fn key<'a, V: StoreView>(
     vault: &dyn Keeper,
-    witness: &W,
+    view: &V,
     request: KeyRequest<'a>,
     seals: u32,
-) -> Result<(Whose<'a>, Arc<DataKey>), W::Error> {
+) -> Result<(Whose<'a>, Arc<DataKey>), V::Error> {
     let mut rounds = 0;
     loop {
         match vault.sealing_key(request, seals).await {
             Err(VaultError::Unsettled { subject, .. }) if rounds < SETTLING_ROUNDS => {
-                witness.settle(vault, &subject).await?;
+                view.settle(vault, &subject).await?;
                 rounds += 1;
             }
             answer => {

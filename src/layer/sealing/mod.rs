@@ -4,7 +4,7 @@
 //! claims, fetches keys and seals. What comes out is ready to be stored, and a [`Permit`] is the
 //! right to store it: no one concerned is forgotten until it is settled, or ends. The layer appends it to its store,
 //! the codec hands it to its caller; that is all in which they differ, but for who can say what is
-//! in the store ([`Witness`]).
+//! in the store ([`StoreView`]).
 
 mod claims;
 mod event;
@@ -28,7 +28,7 @@ use crate::{
 pub(super) const SETTLING_ROUNDS: usize = 3;
 
 /// Who can say which events are in the store.
-pub(super) trait Witness: Sync {
+pub(super) trait StoreView: Sync {
     /// What goes wrong with looking.
     type Error: From<CodecError> + std::error::Error + Send + 'static;
 
@@ -133,29 +133,29 @@ pub(super) struct Prepared {
 
 /// Seals all of it. To be run to its end, also if no caller waits for it any more: claims that were
 /// noted must not be left without somebody who settles them.
-pub(super) async fn prepare<W: Witness>(
+pub(super) async fn prepare<V: StoreView>(
     codec: &Codec,
     keeper: &Arc<dyn Keeper>,
-    witness: &W,
+    view: &V,
     work: &[Work],
-) -> Result<Prepared, W::Error> {
+) -> Result<Prepared, V::Error> {
     let vault = &**keeper;
     let admission = admit(codec, vault, work).await.map_err(CodecError::from)?;
-    // What was cut off earlier is settled before this attempt's events count as under way: it may
+    // What was cut off earlier is settled before this attempt's events count as in flight: it may
     // be the retry of the one that was cut off, and their ids the same.
     for Work { stream, events, .. } in work {
         if events.iter().any(|(_, cut)| !cut.owners.is_empty()) {
-            witness.settle(vault, &Subject::of(stream)).await?;
+            view.settle(vault, &Subject::of(stream)).await?;
         }
     }
     for work in work {
-        owned::check(codec, vault, witness, work).await?;
+        owned::check(codec, vault, view, work).await?;
     }
     let mut permit = Permit::begin(keeper, admission, work).await.map_err(CodecError::from)?;
-    match seal_all(codec, vault, witness, work).await {
+    match seal_all(codec, vault, view, work).await {
         Ok(sealed) => Ok(Prepared { sealed, permit }),
         Err(error) => {
-            permit.judge(witness).await;
+            permit.judge(view).await;
             Err(error)
         }
     }
@@ -183,13 +183,13 @@ async fn admit(codec: &Codec, vault: &dyn Keeper, work: &[Work]) -> Result<Guard
     vault.admit(opening, codec.lasting()).await
 }
 
-async fn seal_all<W: Witness>(
+async fn seal_all<V: StoreView>(
     codec: &Codec,
     vault: &dyn Keeper,
-    witness: &W,
+    view: &V,
     work: &[Work],
-) -> Result<Vec<Vec<SealedEvent>>, W::Error> {
-    let (keys, begun) = keys::fetch_all(codec, vault, witness, work).await?;
+) -> Result<Vec<Vec<SealedEvent>>, V::Error> {
+    let (keys, begun) = keys::fetch_all(codec, vault, view, work).await?;
     let mut sealed = Vec::with_capacity(work.len());
     for (work, begun) in work.iter().zip(&begun) {
         let mut events = Vec::with_capacity(work.events.len());

@@ -3,7 +3,7 @@
 //! What is sealed in such a stream no person's forgetting reaches. After a forgetting that is refused:
 //! the owner of the stream is gone, and the one who reopened it may not know. Before one it is told.
 
-use super::{Codec, CodecError, Witness, Work};
+use super::{Codec, CodecError, StoreView, Work};
 use crate::{
     event::{OwnerChange, Subject},
     policy::CutEvent,
@@ -11,18 +11,18 @@ use crate::{
 };
 
 /// Refuses to seal for a stream that lost its owners, unless the same append states one.
-pub(super) async fn check<W: Witness>(
+pub(super) async fn check<V: StoreView>(
     codec: &Codec,
     vault: &dyn Keeper,
-    witness: &W,
+    view: &V,
     work: &Work,
-) -> Result<(), W::Error> {
+) -> Result<(), V::Error> {
     let own = Subject::of(&work.stream);
     if !seals_for_nobody(&own, work) || !lost(vault, &own).await? {
         return Ok(());
     }
     // An append that was cut off may have stated one.
-    witness.settle(vault, &own).await?;
+    view.settle(vault, &own).await?;
     if !lost(vault, &own).await? {
         return Ok(());
     }

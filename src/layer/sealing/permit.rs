@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Witness, Work};
+use super::{StoreView, Work};
 use crate::{
     event::{EventId, KeyId, NewEvent, Subject},
     policy::CutEvent,
@@ -55,7 +55,7 @@ impl Permit {
             if begun.is_empty() {
                 continue;
             }
-            // Asked for once they are under way: an attempt that ended before has left its claim open by now, and one
+            // Asked for once they are in flight: an attempt that ended before has left its claim open by now, and one
             // that has not is seen to overlap this one.
             let subject = Subject::of(&work.stream);
             let state = vault.subject_state(&subject).await?;
@@ -127,10 +127,10 @@ impl Permit {
     /// earlier attempt. Where it does not answer, the claims stay open, and the next one who needs to
     /// know asks again. What only the caller can settle was never handed out, and is withdrawn, unless
     /// an earlier attempt was.
-    pub(in crate::layer) async fn judge<W: Witness>(&mut self, witness: &W) {
+    pub(in crate::layer) async fn judge<V: StoreView>(&mut self, view: &V) {
         let claims = std::mem::take(&mut self.claims);
         let mut judged = Vec::new();
-        if W::BY_CALLER {
+        if V::BY_CALLER {
             for OpenClaims { subject, event, is_retry, in_flight } in claims {
                 if !is_retry {
                     let withdrawn = vec![(event, Evidence::Withdrawn)];
@@ -142,7 +142,7 @@ impl Permit {
             // None of them is in flight any more: else nobody could tell by looking.
             let subjects: BTreeSet<Subject> = claims.into_iter().map(|c| c.subject).collect();
             for subject in subjects {
-                let told = witness.settle(&*self.vault, &subject).await;
+                let told = view.settle(&*self.vault, &subject).await;
                 judged.push((subject, told.map_err(|error| chain(&error))));
             }
         }

@@ -253,6 +253,81 @@ async fn a_retry_is_the_same_event_whatever_its_metadata() {
     }
 }
 
+/// What is left of the stored event is compared, what opens of it and what is in clear.
+#[tokio::test]
+async fn an_id_that_an_event_has_of_which_a_part_is_forgotten_is_no_other_events() {
+    let bank = layer().await;
+    let registered = event("UserRegistered", USER);
+    put(&bank, "user-456", registered.clone()).await.unwrap();
+    let booked = event(
+        "Booked",
+        r#"{"amount":1,"memo":"m","counterparty":{"iban":"DE","user":"user-456"}}"#,
+    );
+    put(&bank, "ledger-1", booked.clone()).await.unwrap();
+    bank.forget(&subject("user-456"), "asked").await.unwrap();
+    bank.reopen(&subject("user-456")).await.unwrap();
+    assert_eq!(shape(&all(&bank, "user-456").await), "pt");
+    assert_eq!(shape(&all(&bank, "ledger-1").await), "pt");
+
+    // The policy of later: another field is public, and no residue stays.
+    let later = r#"
+        [[stream]]
+        match  = "user-{id}"
+        layout = "split"
+        public = ["/id", "/surname"]
+        [[stream]]
+        match  = "ledger-{id}"
+        layout = "inline"
+        public = ["/amount", "/memo"]
+        [[stream.field]]
+        pointer     = "/counterparty/iban"
+        subject     = "{/counterparty/user}"
+        placeholder = "gone"
+    "#;
+    let (store, vault) = (bank.store().clone(), bank.vault().unwrap().clone());
+    let later = Oubliette::open(store, vault, Policy::parse(later).unwrap()).await.unwrap();
+    let say = |of: &NewEvent, data: &str| NewEvent { data: json(data).into(), ..of.clone() };
+    for bank in [&bank, &later] {
+        for (name, retry) in [
+            ("user-456", registered.clone()),
+            ("ledger-1", booked.clone()),
+            // As it is respelled, and with what cannot be compared any more.
+            (
+                "user-456",
+                say(
+                    &registered,
+                    r#"{ "plate":"B-", "colour":"\u0062lue", "id":4.56e2, "surname":"Otto" }"#,
+                ),
+            ),
+            (
+                "ledger-1",
+                say(
+                    &booked,
+                    r#"{"memo":"m","amount":1.0,"counterparty":{"user":"user-456","iban":"FR"}}"#,
+                ),
+            ),
+        ] {
+            assert!(put(bank, name, retry).await.unwrap().already, "{name}");
+        }
+        for (name, other) in [
+            ("user-456", say(&registered, r#"{"id":457,"colour":"blue","plate":"B-XY 12"}"#)),
+            ("user-456", say(&registered, r#"{"id":456,"plate":"B-XY 12"}"#)),
+            (
+                "ledger-1",
+                say(&booked, r#"{"amount":2,"memo":"m","counterparty":{"user":"user-456"}}"#),
+            ),
+            (
+                "ledger-1",
+                say(&booked, r#"{"amount":1,"memo":"n","counterparty":{"user":"user-456"}}"#),
+            ),
+            ("ledger-1", say(&booked, r#"{"amount":1,"counterparty":{"user":"user-456"}}"#)),
+        ] {
+            let answer = put(bank, name, other).await;
+            assert!(matches!(answer, Err(StoreError::OtherContent { .. })), "{name}: {answer:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_forgotten_subjects_own_stream_takes_no_events_until_reopened() {
     let bank = layer().await;
