@@ -29,7 +29,7 @@ pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
 pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
 pub(crate) use announcement::{AnnouncementRef, Beyond, Body, Distrust, Previous, Statement};
 pub(crate) use characters::{Odd, UNICODE_VERSION, normalized, same, typed};
-pub use class::Class;
+pub(crate) use class::Class;
 pub use holes::{Holes, Shredded, Withheld, WithheldReason};
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::fuzz;

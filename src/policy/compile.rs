@@ -143,7 +143,9 @@ impl Compiler<'_> {
             let fields = replaced.field.as_ref().unwrap_or(&rule.field);
             // What is inherited was checked above, once.
             let (mistakes, warnings) = (self.mistakes.len(), self.warnings.len());
-            let cut = self.cut(public.map_or(&[], Vec::as_slice), fields, &pattern);
+            let mut cut = self.cut(public.map_or(&[], Vec::as_slice), fields, &pattern);
+            cut.inherits_public = replaced.public.is_none();
+            cut.inherits_fields = replaced.field.is_none();
             if replaced.public.is_none() && replaced.field.is_none() {
                 self.mistakes.truncate(mistakes);
                 self.warnings.truncate(warnings);

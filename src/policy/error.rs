@@ -61,6 +61,14 @@ pub enum Problem {
 }
 
 /// Something that is allowed, and about which people should think twice.
+///
+/// ```
+/// use oubliette::Policy;
+/// let policy = Policy::parse("[[stream]]\nmatch = \"user-{id}\"\npublic = [\"/surname\"]\n")?;
+/// let warning = &policy.warnings()[0];
+/// println!("policy.toml:{}:{}: {}", warning.line, warning.column, warning.message);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warning {

@@ -71,7 +71,13 @@ impl Policy {
         let plan = self.rule_for(stream)?;
         let facts =
             EventFacts { stream, event_type: &event.event_type, subject: event.subject.as_ref() };
-        let cut = self.cut(&facts, &event.data, event.metadata.as_ref())?;
+        let cut = match &event.holes {
+            None => self.cut(&facts, &event.data, event.metadata.as_ref())?,
+            Some(holes) => {
+                let data = Some(&event.data).filter(|_| !holes.bare);
+                self.cut_copy(&facts, data, event.metadata.as_ref())?
+            }
+        };
         let streams = match plan.split {
             Some(names) => vec![names.public, names.private],
             None => vec![stream.clone()],

@@ -37,7 +37,7 @@ pub(crate) use cut::{Body, CutEvent, EventFacts, Part};
 pub use error::{PolicyError, PolicyErrors, PolicyRefusal, Problem, Warning};
 pub use explain::{Explanation, SealedFor};
 pub use personal_data::PersonalData;
-pub use sample::{FitsNothing, PolicySample};
+pub use sample::{FitsNothing, PolicySample, WithoutStream};
 
 use crate::event::{
     EventType, Json, Layout, OwnerChange, Payload, PolicyDigest, StreamName, Subject,

@@ -64,6 +64,9 @@ pub(super) struct FieldRules {
     /// The first so many of `public` count only where they find a scalar.
     pub(super) scalars: usize,
     pub(super) fields: Vec<Field>,
+    /// Of a type's rules: whether it says nothing of one of the two, so that the stream's rule counts there.
+    pub(super) inherits_public: bool,
+    pub(super) inherits_fields: bool,
 }
 
 /// One `[[stream.field]]`.

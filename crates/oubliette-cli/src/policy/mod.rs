@@ -20,7 +20,7 @@ use super::{
     allowed::Touches,
     exit::{CliError, Exit},
     open::Globals,
-    output::{self, Out, note, stdout_style},
+    output::{self, Out, clean, note, stdout_style},
 };
 
 /// Check, try, adopt or show a policy
@@ -82,7 +82,8 @@ Example:
 impl PolicyArgs {
     pub(super) fn touches(&self) -> Touches {
         match self.command {
-            PolicyCommand::Check { .. } | PolicyCommand::Try(_) => Touches::Nothing,
+            PolicyCommand::Check { .. } => Touches::Nothing,
+            PolicyCommand::Try(ref args) => args.touches(),
             PolicyCommand::Show => Touches::Vault,
             PolicyCommand::Adopt { .. } => Touches::Changes,
         }
@@ -206,7 +207,11 @@ fn check(
     } else {
         let style = stdout_style();
         for warning in policy.warnings() {
-            out.line(&format!("{} {name}:{warning}", style.yellow("warning:")))?;
+            out.line(&format!(
+                "{} {}",
+                style.yellow("warning:"),
+                clean(&format!("{name}:{warning}"))
+            ))?;
         }
         if let Some(sampled) = &sampled {
             sampled.as_text().iter().try_for_each(|line| out.line(line))?;

@@ -7,13 +7,14 @@ use std::{
     path::Path,
 };
 
-use oubliette::policy::{FitsNothing, Policy};
+use oubliette::policy::{FitsNothing, Policy, PolicyRefusal, WithoutStream};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     exit::CliError,
     import::lines::{Ids, Lines, What},
+    known::kind,
     output::{agree, count, printable, stdout_style},
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Sampled {
     events: u64,
     without_rule: u64,
     unfit: Vec<FitsNothing>,
+    /// Owners and other subjects that are no stream of the sample.
+    without_stream: Vec<WithoutStream>,
     /// Events that the policy would refuse.
     refused: Reasons,
     /// Lines that are no rows.
@@ -44,7 +47,11 @@ struct Reasons {
 
 #[derive(Serialize)]
 struct Reason {
+    /// That of the first line, as an example.
     reason: String,
+    /// Whether other lines have other words for it, because they name others.
+    #[serde(skip)]
+    differs: bool,
     count: u64,
     lines: Vec<u64>,
 }
@@ -66,20 +73,32 @@ pub(super) fn try_on(policy: &Policy, file: &Path) -> Result<Sampled, CliError> 
                 What::Event { stream, event, .. } => {
                     events += 1;
                     sample.add(&stream, &event);
-                    // Of a copy parts may be missing that an original has.
-                    if event.holes.is_none()
-                        && let Err(refusal) = policy.explain(&stream, &event)
-                    {
-                        refused.add(line.number, refusal.to_string());
+                    if let Err(refusal) = policy.explain(&stream, &event) {
+                        refused.add(line.number, cause(&refusal), &refusal.to_string());
                     }
                 }
                 What::Tombstone => {}
-                What::Bad { error, .. } => bad.add(line.number, error.to_string()),
+                What::Bad { error, .. } => {
+                    let reason = error.to_string();
+                    bad.add(line.number, reason.clone(), &reason);
+                }
             }
         }
     }
     let (unfit, without_rule) = (sample.fits_nothing(), sample.without_rule());
-    Ok(Sampled { events, without_rule, unfit, refused, bad })
+    let without_stream = sample.without_stream();
+    Ok(Sampled { events, without_rule, unfit, without_stream, refused, bad })
+}
+
+/// What is the same of refusals that are told together. Where the words name a stream or a subject, each event would
+/// have its own.
+fn cause(refusal: &PolicyRefusal) -> String {
+    match refusal {
+        PolicyRefusal::PhysicalName { .. }
+        | PolicyRefusal::SubjectContradicts { .. }
+        | PolicyRefusal::SubjectNotExpected { .. } => kind("refusal", refusal),
+        refusal => refusal.to_string(),
+    }
 }
 
 impl Sampled {
@@ -105,13 +124,19 @@ impl Sampled {
     pub(super) fn as_json(&self) -> Value {
         let unfit = self.unfit.iter().map(|unfit| {
             json!({
-                "rule": unfit.rule, "events": unfit.events, "word": unfit.word, "says": unfit.says,
+                "rule": unfit.rule, "type": unfit.event_type, "events": unfit.events,
+                "word": unfit.word, "says": unfit.says,
             })
         });
+        let examples = self.without_stream.iter().take(NAMED);
+        let examples = examples.map(|who| json!({ "subject": who.subject, "in": who.named_in }));
         json!({
             "events": self.events,
             "without_rule": self.without_rule,
             "fits_nothing": unfit.collect::<Vec<_>>(),
+            "without_stream": {
+                "count": self.without_stream.len(), "examples": examples.collect::<Vec<_>>(),
+            },
             "refused": self.refused.all,
             "bad": self.bad.all,
         })
@@ -124,23 +149,33 @@ impl Sampled {
             count(self.events, "event"),
             self.without_rule
         )];
-        for FitsNothing { rule, events, word, says, .. } in &self.unfit {
+        for FitsNothing { rule, event_type, events, word, says, .. } in &self.unfit {
             let says = printable(says);
+            let of = event_type.as_ref().map(|of| format!(" of type {}", printable(of)));
+            let events = format!("{}{}", count(*events, "event"), of.unwrap_or_default());
             let what = match rule {
                 Some(rule) if *word == "match" => format!("no event is in a stream `{rule}`"),
-                Some(rule) => format!(
-                    "`{word}` of `{}`: `{says}` fits nothing in {}",
-                    printable(rule),
-                    count(*events, "event")
-                ),
-                None => format!("`{word}`: `{says}` fits nothing in {}", count(*events, "event")),
+                Some(rule) => {
+                    format!("`{word}` of `{}`: `{says}` fits nothing in {events}", printable(rule),)
+                }
+                None => format!("`{word}`: `{says}` fits nothing in {events}"),
             };
             lines.push(format!("{} {what}", style.yellow("warning:")));
+        }
+        if let Some(WithoutStream { subject, named_in, .. }) = self.without_stream.first() {
+            let subjects = self.without_stream.len() as u64;
+            lines.push(format!(
+                "{} {} that events name {} in the sample, such as {subject} (of {named_in}): they have their \
+                 streams elsewhere, or the policy makes a wrong name, and forgetting misses what depends on them",
+                style.yellow("warning:"),
+                count(subjects, "subject"),
+                agree(subjects, "has no stream", "have no stream"),
+            ));
         }
         let error = style.red("error:");
         for (reasons, what) in [(&self.bad, "no row"), (&self.refused, "would be refused")] {
             for reason in reasons.all.iter().take(TOLD) {
-                lines.push(format!("{error} {}: {what}: {}", reason.of(), reason.reason));
+                lines.push(format!("{error} {}: {what}: {}", reason.of(), reason.example()));
             }
             let more = reasons.all.len().saturating_sub(TOLD) as u64;
             if more > 0 {
@@ -153,15 +188,17 @@ impl Sampled {
 }
 
 impl Reasons {
-    fn add(&mut self, line: u64, reason: String) {
-        let at = *self.at.entry(reason).or_insert_with_key(|reason| {
-            self.all.push(Reason { reason: reason.clone(), count: 0, lines: Vec::new() });
+    fn add(&mut self, line: u64, cause: String, reason: &str) {
+        let at = *self.at.entry(cause).or_insert_with(|| {
+            let (reason, lines) = (reason.to_owned(), Vec::new());
+            self.all.push(Reason { reason, differs: false, count: 0, lines });
             self.all.len() - 1
         });
-        let Some(reason) = self.all.get_mut(at) else { return };
-        reason.count += 1;
-        if reason.lines.len() < NAMED {
-            reason.lines.push(line);
+        let Some(known) = self.all.get_mut(at) else { return };
+        known.differs |= known.reason != reason;
+        known.count += 1;
+        if known.lines.len() < NAMED {
+            known.lines.push(line);
         }
     }
 
@@ -171,6 +208,16 @@ impl Reasons {
 }
 
 impl Reason {
+    /// The words, and of which line they are, where they are not of all.
+    fn example(&self) -> String {
+        match self.lines.first() {
+            Some(first) if self.differs => {
+                format!("{} (so line {first}; the others name others)", self.reason)
+            }
+            _ => self.reason.clone(),
+        }
+    }
+
     /// `line 4`, `12 lines (1, 2, 3, 4, 5, …)`.
     fn of(&self) -> String {
         let mut named: Vec<_> = self.lines.iter().map(ToString::to_string).collect();

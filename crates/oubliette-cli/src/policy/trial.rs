@@ -1,4 +1,5 @@
-//! Trying a policy on one event: what would stay in clear, and who would take the rest with them.
+//! Trying a policy on one event: what would stay in clear, whose the rest would be, and what would remain once they are
+//! forgotten.
 
 use std::path::PathBuf;
 
@@ -10,10 +11,11 @@ use oubliette::{
 use oubliette_folder::PolicyText;
 
 use crate::{
+    allowed::Touches,
     append::json,
     exit::CliError,
     open::Globals,
-    output::{Out, printable, stdout_style},
+    output::{Out, note, printable, stdout_style},
 };
 
 /// Show what the policy would make of an event; store nothing
@@ -49,11 +51,20 @@ pub(super) struct TryArgs {
     subject: Option<Subject>,
 }
 
+impl TryArgs {
+    pub(super) fn touches(&self) -> Touches {
+        if self.file.is_some() { Touches::Nothing } else { Touches::PolicyFile }
+    }
+}
+
 pub(super) fn run(globals: &Globals, args: TryArgs, out: &mut Out) -> Result<(), CliError> {
     let policy = match &args.file {
         Some(file) => Some(PolicyText::load(file)?),
         None => globals.folder().policy_file()?,
     };
+    if policy.is_none() {
+        note(globals.json, "no policy is named, and none is in a data folder here: all is sealed");
+    }
     let policy = policy.map_or_else(Policy::sealed_by_default, |text| text.policy().clone());
     let mut event = NewEvent::new(args.event_type, json("--data", &args.data)?);
     event.metadata = args.metadata.as_deref().map(|text| json("--metadata", text)).transpose()?;
@@ -61,15 +72,16 @@ pub(super) fn run(globals: &Globals, args: TryArgs, out: &mut Out) -> Result<(),
     let explained = policy
         .explain(&args.stream, &event)
         .map_err(|refusal| CliError::failed(format!("the event would be refused: {refusal}")))?;
+    let own = Subject::of(&args.stream);
     if globals.json {
-        out.json(&as_json(&explained))?;
+        out.json(&as_json(&explained, &own))?;
     } else {
-        as_text(&explained).iter().try_for_each(|line| out.line(line))?;
+        as_text(&explained, &own).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())
 }
 
-fn as_json(explained: &Explanation) -> serde_json::Value {
+fn as_json(explained: &Explanation, stream: &Subject) -> serde_json::Value {
     let sealed = |part: &SealedFor| {
         serde_json::json!({
             "subject": part.subject, "fields": part.fields, "metadata": part.metadata,
@@ -86,10 +98,14 @@ fn as_json(explained: &Explanation) -> serde_json::Value {
         "clear_metadata": explained.metadata,
         "sealed": explained.sealed.iter().map(sealed).collect::<Vec<_>>(),
         "owners": explained.owners.iter().map(owner).collect::<Vec<_>>(),
+        "remains": remains(explained, stream).iter().map(|left| serde_json::json!({
+            "forgotten": left.once, "clear": is_in_clear(explained), "sealed_for": left.sealed_for,
+            "while_others_own": left.owned,
+        })).collect::<Vec<_>>(),
     })
 }
 
-fn as_text(explained: &Explanation) -> Vec<String> {
+fn as_text(explained: &Explanation, stream: &Subject) -> Vec<String> {
     let style = stdout_style();
     let streams: Vec<&str> = explained.streams.iter().map(StreamName::as_str).collect();
     let mut lines = vec![format!("stored in   {} ({})", streams.join(", "), explained.layout)];
@@ -129,7 +145,53 @@ fn as_text(explained: &Explanation) -> Vec<String> {
         let (what, whom) = in_words(change);
         lines.push(format!("owner       {what} {whom}"));
     }
+    for (i, left) in remains(explained, stream).iter().enumerate() {
+        let mut what = Vec::new();
+        if is_in_clear(explained) {
+            what.push("what is in clear".to_owned());
+        }
+        if !left.sealed_for.is_empty() {
+            let others: Vec<&str> = left.sealed_for.iter().map(|who| who.as_str()).collect();
+            what.push(format!("what is sealed for {}", others.join(", ")));
+        }
+        what.push("stream, type and time".to_owned());
+        if let Some(own) = left.owned {
+            what.push(format!("what is sealed for {own} only while other owners keep it"));
+        }
+        let head = if i == 0 { "remains     " } else { "            " };
+        lines.push(format!("{head}once {} is forgotten: {}", left.once, what.join("; ")));
+    }
     lines
+}
+
+fn is_in_clear(explained: &Explanation) -> bool {
+    explained.data.is_some() || explained.metadata.is_some()
+}
+
+/// What of the event still opens once somebody is forgotten.
+struct Remains<'a> {
+    once: &'a Subject,
+    /// Whose parts do.
+    sealed_for: Vec<&'a Subject>,
+    /// The stream's own part: it falls with its owners, of whom this event need not name all.
+    owned: Option<&'a Subject>,
+}
+
+/// One for each who may be forgotten: those who have a part, and those whom the event names as owners.
+fn remains<'a>(explained: &'a Explanation, stream: &Subject) -> Vec<Remains<'a>> {
+    let with_part = explained.sealed.iter().map(|part| &part.subject);
+    let owns = |change: &&OwnerChange| !matches!(change, OwnerChange::Remove(_));
+    let owners: Vec<&Subject> =
+        explained.owners.iter().filter(owns).map(OwnerChange::owner).collect();
+    let mut all: Vec<&Subject> = with_part.clone().collect();
+    all.extend(owners.iter().filter(|owner| !with_part.clone().any(|who| who == **owner)));
+    let of = |once: &'a Subject| {
+        let falls = |who: &&Subject| *who == stream && owners.contains(&once) && once != stream;
+        let others = with_part.clone().filter(|who| *who != once);
+        let (owned, sealed_for): (Vec<_>, Vec<_>) = others.partition(falls);
+        Remains { once, sealed_for, owned: owned.first().copied() }
+    };
+    all.into_iter().map(of).collect()
 }
 
 fn in_words(change: &OwnerChange) -> (&'static str, &Subject) {

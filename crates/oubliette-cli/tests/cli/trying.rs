@@ -36,12 +36,31 @@ fn a_policy_is_tried_on_an_event_that_nobody_stores() {
                 { "subject": "user-7", "fields": ["/memo"], "metadata": false },
             ],
             "owners": [{ "add": "user-456" }],
+            "remains": [
+                {
+                    "forgotten": "account-1", "clear": true, "sealed_for": ["user-7"],
+                    "while_others_own": null,
+                },
+                {
+                    "forgotten": "user-7", "clear": true, "sealed_for": ["account-1"],
+                    "while_others_own": null,
+                },
+                {
+                    "forgotten": "user-456", "clear": true, "sealed_for": ["user-7"],
+                    "while_others_own": "account-1",
+                },
+            ],
         })]
     );
     let text = world.ok(&[&["policy", "try", "draft.toml"], &event[..], &[data]].concat());
-    for line in
-        ["the rest, under the key of account-1", "/memo, under the key of user-7", "add user-456"]
-    {
+    for line in [
+        "the rest, under the key of account-1",
+        "/memo, under the key of user-7",
+        "add user-456",
+        "remains     once account-1 is forgotten: what is in clear; what is sealed for user-7; stream",
+        "            once user-7 is forgotten: what is in clear; what is sealed for account-1; stream",
+        "what is sealed for account-1 only while other owners keep it",
+    ] {
         assert!(text.contains(line), "{text}");
     }
     assert!(!world.path("oubliette-data").exists(), "nothing is made");
@@ -97,6 +116,28 @@ fn what_a_check_finds_are_objects_for_programs() {
     );
 }
 
+/// The field held `user-1` already: the owner was `user-user-1`, and forgetting `user-1` missed the account.
+#[test]
+fn a_sample_shows_whom_the_policy_makes_up() {
+    let world = World::new();
+    world.write(
+        "policy.toml",
+        "[[stream]]\nmatch = \"account-{id}\"\nowner = [ { event = \"Opened\", add = \"user-{/owner}\" } ]\n",
+    );
+    world.write(
+        "rows",
+        "{\"stream\":\"user-1\",\"type\":\"T\",\"data\":{}}\n\
+         {\"stream\":\"account-1\",\"type\":\"Opened\",\"data\":{\"owner\":\"user-1\"}}\n",
+    );
+    let check = ["policy", "check", "policy.toml", "--sample", "rows"];
+    let told = world.ok(&check);
+    let whom = "1 subject that events name has no stream in the sample, such as user-user-1 (of account-1)";
+    assert!(told.contains(whom), "{told}");
+    let sample = &world.json(&check)[0]["sample"];
+    let example = json!({ "subject": "user-user-1", "in": "account-1" });
+    assert_eq!(sample["without_stream"], json!({ "count": 1, "examples": [example] }));
+}
+
 #[test]
 fn a_sample_shows_what_of_a_policy_fits_nothing_and_which_events_it_refuses() {
     let world = World::new();
@@ -121,7 +162,7 @@ owner  = [ { event = "Opend", add = "{/owner}" } ]
     let ran = world.run(&[&["--json"], &check[..]].concat());
     assert_eq!(ran.code, 1, "{}", ran.stdout);
     let sample = &crate::world::rows(&ran.stdout)[0]["sample"];
-    let unfit = |rule: &str, word: &str, says: &str| json!({ "rule": rule, "events": 1, "word": word, "says": says });
+    let unfit = |rule: &str, word: &str, says: &str| json!({ "rule": rule, "type": null, "events": 1, "word": word, "says": says });
     assert_eq!(
         sample["fits_nothing"],
         json!([unfit("user-{id}", "public", "/contry"), unfit("account-{id}", "owner", "Opend"),])
@@ -229,4 +270,43 @@ fn ids_of_sixteen_digits_that_pass_for_cards_can_be_allowed_by_a_rule() {
     let digest = |file: &str| world.json(&["policy", "check", file])[0]["digest"].clone();
     assert_eq!(digest("one.toml"), digest("two.toml"));
     assert_ne!(digest("one.toml"), digest("three.toml"));
+}
+
+/// `--dir` was refused, though the policy is that folder's.
+#[test]
+fn an_event_is_tried_by_the_policy_of_the_folder_that_is_named() {
+    let world = World::new();
+    fs::create_dir(world.path("prod")).unwrap();
+    world.write("prod/policy.toml", "[[stream]]\nmatch = \"customer-{id}\"\nlayout = \"split\"");
+    let (dir, event) = (&["--dir", "prod"][..], &["--stream", "customer-1", "--type", "X"][..]);
+    let by_folder = [&["policy", "try"], event].concat();
+    for args in [[dir, &by_folder[..]].concat(), [&by_folder[..], dir].concat()] {
+        let told = world.ok(&args);
+        assert!(told.contains("customer-public-1"), "{told}");
+    }
+    let by_file = [&["policy", "try", "prod/policy.toml"], event].concat();
+    for args in [[dir, &by_file[..]].concat(), [&["--wait", "1s"], &by_folder[..]].concat()] {
+        assert!(world.fails(2, &args).contains("has no effect"), "{args:?}");
+    }
+}
+
+/// Each named its subject, and so each was told: 3000 lines, 3000 reasons.
+#[test]
+fn events_that_are_refused_for_one_cause_are_told_together_whomever_they_name() {
+    let world = World::new();
+    world.write("policy.toml", "[[stream]]\nmatch = \"case-{id}\"\n");
+    let row = |n: u32| {
+        format!(
+            "{{\"stream\":\"case-{n}\",\"type\":\"T\",\"data\":{{}},\"subject\":\"user-{n}\"}}\n"
+        )
+    };
+    world.write("rows.ndjson", (1..=30).map(row).collect::<String>());
+    let check = ["policy", "check", "policy.toml", "--sample", "rows.ndjson"];
+    let ran = world.run(&[&["--json"], &check[..]].concat());
+    let refused = crate::world::rows(&ran.stdout)[0]["sample"]["refused"].clone();
+    assert_eq!((ran.code, refused.as_array().unwrap().len()), (1, 1), "{refused}");
+    assert_eq!((&refused[0]["count"], &refused[0]["lines"]), (&json!(30), &json!([1, 2, 3, 4, 5])));
+    assert!(refused[0]["reason"].as_str().unwrap().contains("`user-1`"), "{refused}");
+    let told = world.run(&check).stdout;
+    assert!(told.contains("(so line 1; the others name others)"), "{told}");
 }
