@@ -136,6 +136,25 @@ impl fmt::Display for Beyond {
 ///
 /// As text it is one line of JSON, as `oubliette erasures export` writes it. That a text has this
 /// form proves nothing.
+///
+/// ```
+/// use oubliette::{erasure, event::Announcement, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let vault = Vault::in_memory()?;
+/// # let store = Oubliette::open(MemoryStore::new(), vault.clone(), Policy::sealed_by_default()).await?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse("{}")?);
+/// # store.append_to(&StreamName::new("user-456")?, ExpectedRevision::Any, vec![moved]).await?;
+/// let erased = store.forget(&Subject::new("user-456")?, "request 2026-117").await?;
+/// // A list of the erasures, for a file that is kept apart from the vault.
+/// for said in erasure::export(&vault) {
+///     let line = serde_json::to_string(&said?)?;
+///     let said: Announcement = line.parse()?;
+///     assert_eq!(said.erasure(), Some(erased.erasure));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
     id: EventId,

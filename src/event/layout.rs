@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 /// How a sealed event is stored.
 ///
 /// The policy says which (`layout = "inline"`); [the reference](crate::guide::policy) shows each.
+///
+/// ```
+/// use oubliette::event::Layout;
+/// assert_eq!("inline".parse(), Ok(Layout::Inline));
+/// assert_eq!(Layout::default().to_string(), "sealed");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

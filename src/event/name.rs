@@ -23,13 +23,16 @@ pub const MAX_NAME_BYTES: usize = 255;
 #[non_exhaustive]
 pub enum NameError {
     /// The name has no characters.
-    #[error("a {what} must not be empty")]
+    #[error("{} must not be empty", with_article(what))]
     Empty {
         /// What was being named.
         what: &'static str,
     },
     /// The name is longer than [`MAX_NAME_BYTES`].
-    #[error("a {what} has at most {MAX_NAME_BYTES} bytes, this one has {bytes}; shorten it")]
+    #[error(
+        "{} has at most {MAX_NAME_BYTES} bytes, this one has {bytes}; shorten it",
+        with_article(what)
+    )]
     TooLong {
         /// What was being named.
         what: &'static str,
@@ -38,9 +41,9 @@ pub enum NameError {
     },
     /// The name contains white space, a control character, or another that does not show.
     #[error(
-        "a {what} must not contain white space, control, invisible or private characters \
+        "{} must not contain white space, control, invisible or private characters \
          (U+{:04X} at byte {at}): names that look the same must be the same",
-        u32::from(*.character)
+        with_article(what), u32::from(*.character)
     )]
     BadCharacter {
         /// What was being named.
@@ -52,10 +55,10 @@ pub enum NameError {
     },
     /// The name contains a character that Unicode has not assigned, as far as this program knows.
     #[error(
-        "a {what} must not contain characters that Unicode has not assigned (U+{:04X} at byte {at}; this \
+        "{} must not contain characters that Unicode has not assigned (U+{:04X} at byte {at}; this \
          program knows Unicode {}): in which form such a name is kept may change; leave the character out, or \
          use a newer program",
-        u32::from(*.character), UNICODE_VERSION.0
+        with_article(what), u32::from(*.character), UNICODE_VERSION.0
     )]
     Unassigned {
         /// What was being named.
@@ -66,11 +69,20 @@ pub enum NameError {
         at: usize,
     },
     /// The name begins with `$`, which event stores keep for their own streams and types.
-    #[error("a {what} must not begin with '$', which event stores keep for themselves")]
+    #[error(
+        "{} must not begin with '$', which event stores keep for themselves",
+        with_article(what)
+    )]
     Reserved {
         /// What was being named.
         what: &'static str,
     },
+}
+
+/// What was being named, with its article.
+fn with_article(what: &str) -> String {
+    let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {what}")
 }
 
 fn check(what: &'static str, text: &str) -> Result<Arc<str>, NameError> {
@@ -264,6 +276,9 @@ mod tests {
         assert!(matches!(refused("a\u{200B}b"), NameError::BadCharacter { at: 1, .. }));
         assert!(matches!(refused("$all"), NameError::Reserved { .. }));
         assert!(matches!(refused(&"x".repeat(1 << 20)), NameError::TooLong { .. }));
+        assert_eq!(refused("").to_string(), "a stream name must not be empty");
+        let refused = EventType::new("").unwrap_err();
+        assert_eq!(refused.to_string(), "an event type must not be empty");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub enum StoreError {
 
     /// An event id is in use: by another stream, by only some events of a retry, or twice.
     #[error(
-        "event id {id} is already in use (stream {stream}); \
+        "event id {id} is already in use (asked for stream {stream}); \
          a retry must repeat all events of its append, a new event needs a new id"
     )]
     IdInUse {
@@ -237,7 +237,7 @@ impl fmt::Display for Refusal {
 pub enum Unreadable {
     /// The token, or what it is bound to (stream, id, type, public part, other tokens), was
     /// changed.
-    #[error("tampered: the sealed part does not belong to this event as it stands")]
+    #[error("tampered: the sealed part does not belong to this event")]
     Tampered,
     /// No key of that id is known and no erasure explains it.
     #[error("key missing: no erasure explains it; restore the vault from a backup")]

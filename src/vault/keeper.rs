@@ -61,7 +61,7 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// the guard keeps nobody waiting, no matter who still has it.
     fn admit(&self, request: AdmissionRequest, lasting: Duration) -> Answer<Guard>;
 
-    /// In which halves the events of a stream will lie that has none yet. Whoever asks first decides, for all who
+    /// In which halves the events of a stream will be that has none yet. Who asks first decides, for all who
     /// share the vault: two layers may have different policies.
     fn place_stream(&self, stream: &StreamName, wanted: Halves) -> Answer<Halves>;
 
@@ -141,7 +141,7 @@ pub(crate) type Halves = Option<(StreamName, StreamName)>;
 /// The number by which a vault knows what it holds for somebody.
 pub(crate) type GuardId = u64;
 
-/// What a vault holds for whoever asked, until this is dropped. It belongs to the task that appends, so that a
+/// What a vault holds for its caller, until this is dropped. It belongs to the task that appends, so that a
 /// caller who drops a future changes nothing.
 #[derive(Debug)]
 #[must_use]
@@ -214,7 +214,7 @@ impl Release for Guards {
     }
 }
 
-/// In which halves new streams lie, as decided since the vault was opened. Of those that have events the store tells.
+/// In which halves new streams are, as decided since the vault was opened. Of those that have events the store tells.
 pub(super) struct NewStreams(Mutex<LruCache<StreamName, Halves>>);
 
 /// How many of them are kept; each is some hundred bytes, and is needed until the first append is answered.

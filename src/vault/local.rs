@@ -276,15 +276,15 @@ impl Vault {
         self.open.shared.naming.half(event)
     }
 
-    /// Waits until no other erasure is under way, and keeps others waiting until the answer is
-    /// dropped: two that close each other's subjects would wait for ever.
+    /// Waits until no other erasure is in progress, and keeps others waiting until the answer is
+    /// dropped: each plans on what the one before it left.
     pub(crate) async fn erase_alone(&self) -> impl Send + use<> {
         Arc::clone(&self.open.erasing).lock_owned().await
     }
 
     /// Blocks new appends for these subjects and waits for those in flight. When the closure is
     /// dropped, blocked appends go on, or are refused if the subject is forgotten by then. Several
-    /// closures may exist at a time; only one of them may be extended, or two could wait for each other.
+    /// closures may exist at a time.
     pub(crate) async fn close(&self, subjects: &[Subject]) -> Closure {
         self.open.gates.close(subjects).await
     }

@@ -84,12 +84,12 @@ pub(crate) use keeper::{Answer, GuardId, Release};
 pub(crate) use keeper::{Guard, Halves, Keeper, at_once};
 pub use local::Vault;
 pub use pages::PageStoreKind;
+pub use questions::KeyState;
 pub(crate) use questions::{
     AdmissionRequest, Claim, Dead, Decision, Destroyed, Destruction, Evidence, Fence,
-    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, OwnerBackfill, SubjectState,
-    Taken,
+    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, Owner, OwnerBackfill,
+    SubjectState, Taken, Tenure,
 };
-pub use questions::{KeyState, Owner, Tenure};
 #[cfg(feature = "drill")]
 pub(crate) use reading::copy::{Copied, DeadKey, Fate};
 pub(crate) use reading::{

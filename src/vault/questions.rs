@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Whom an append concerns. None of these is forgotten while the admission lasts; an exclusive
-/// subject has no other append under way.
+/// subject has no other append in flight.
 #[derive(Debug, Clone, Default)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct AdmissionRequest {

@@ -23,7 +23,7 @@ const MOST_KEYS: usize = 1 << 20;
 
 pub(super) type Tell<'a> = &'a mut (dyn FnMut(DrillProgress) + Send);
 
-/// A drill under way.
+/// A drill in progress.
 pub(super) struct Run<'a> {
     pub(super) vault: &'a Vault,
     pub(super) options: &'a DrillOptions,

@@ -198,7 +198,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
                 return Ok(());
             }
             Err(Unvouched::Misplaced) => {
-                let what = "a tombstone that notes another stream than it lies in";
+                let what = "a tombstone that names another stream than the one it is in";
                 self.found(Defect::Misplaced, event, what);
                 return Ok(());
             }

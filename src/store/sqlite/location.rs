@@ -37,7 +37,7 @@ impl Location {
             let uri = format!("file:{}?immutable=1", escape(&path));
             Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
         } else {
-            Connection::open_with_flags(&self.path, flags)?
+            Connection::open_with_flags(self.absolute()?, flags)?
         };
         connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(32);
@@ -48,10 +48,16 @@ impl Location {
     pub(super) fn connect_to_write(&self, create: bool) -> rusqlite::Result<Connection> {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
-        let connection = Connection::open_with_flags(&self.path, flags)?;
+        let connection = Connection::open_with_flags(self.absolute()?, flags)?;
         connection.busy_timeout(PATIENCE)?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(connection)
+    }
+
+    /// SQLite takes a name that begins with `file:` for a URI, and `:memory:` for no file. An absolute path begins with
+    /// neither.
+    fn absolute(&self) -> rusqlite::Result<PathBuf> {
+        std::path::absolute(&self.path).map_err(|_| rusqlite::Error::InvalidPath(self.path.clone()))
     }
 
     pub(super) fn log(&self) -> PathBuf {

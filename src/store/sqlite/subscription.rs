@@ -48,7 +48,7 @@ struct State {
     head: watch::Receiver<i64>,
     /// The first position that was not looked at yet.
     next: i64,
-    /// The read that is under way.
+    /// The read that is in progress.
     pages: Option<Pages>,
     caught_up: bool,
     failed: bool,

@@ -5,8 +5,8 @@
 //! being one, for ever. Who waits for a closure leaves the queue meanwhile, because closures
 //! last and others need not queue behind it.
 //!
-//! A hold may have an end. From then on it delays no one, no matter who still holds it: those who
-//! wait look for such holds themselves, so that it needs no task of its own.
+//! An admission may have an end. From then on it delays no one, no matter who still has it: those who
+//! wait look for such admissions themselves, so that it needs no task of its own.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -33,11 +33,11 @@ pub(in crate::vault) struct Gates {
 struct State {
     gates: HashMap<Subject, Gate>,
     tickets: u64,
-    /// The holds with an end that has not come.
+    /// The admissions with an end that has not come.
     ending: BTreeMap<End, Arc<Wanted>>,
 }
 
-/// When a hold ends, and its ticket.
+/// When an admission ends, and its ticket.
 type End = (Instant, u64);
 
 #[derive(Debug, Default)]
@@ -74,9 +74,12 @@ impl State {
         let mut answer = Answer::Admitted;
         for (gate, exclusive) in gates {
             let Some(gate) = gate else { continue };
+            // Before anything else: one that waits for a closure stays out of the queues of its other subjects, too.
             if gate.closures > 0 {
                 return Answer::Closed;
             }
+            // Only those with an earlier ticket come first. A shared one passes shared ones that wait, since it keeps
+            // none of them waiting longer; it does not pass an exclusive one, which would else never find the gate empty.
             let mut before = gate.queue.range(..ticket);
             let busy = if exclusive {
                 !gate.drained() || before.next().is_some()
@@ -87,6 +90,7 @@ impl State {
                 answer = Answer::Busy;
             }
         }
+        // All or none, under one lock: who holds one subject never waits for another.
         if matches!(answer, Answer::Admitted) {
             for (subject, exclusive) in wanted {
                 let gate = self.gates.entry(subject.clone()).or_default();
@@ -131,6 +135,7 @@ impl State {
         for subject in subjects {
             let Some(gate) = self.gates.get_mut(subject) else { continue };
             change(gate);
+            // Else the map would keep the name of everybody who ever had an append, forgotten or not.
             if gate.idle() {
                 self.gates.remove(subject);
             }
@@ -168,7 +173,7 @@ impl Gates {
         }
     }
 
-    /// Waits until something changed, or the next hold comes to its end.
+    /// Waits until something changed, or the next admission comes to its end.
     async fn until_changed(&self, changed: Pin<&mut Notified<'_>>) {
         let next = self.lock().ending.first_key_value().map(|((end, _), _)| *end);
         let Some(end) = next else { return changed.await };
@@ -196,15 +201,15 @@ impl Gates {
         }
     }
 
-    /// Waits until all of the opening's subjects are free, and takes them together; for so long, if
-    /// that is said.
+    /// Waits until all subjects of the request are free, and takes them together; for so long, if that is
+    /// said.
     pub(in crate::vault) async fn admit(
         self: &Arc<Self>,
-        opening: AdmissionRequest,
+        request: AdmissionRequest,
         lasting: Option<Duration>,
     ) -> Admission {
-        let exclusive = opening.exclusive.into_iter().map(|subject| (subject, true));
-        let shared = opening.shared.into_iter().map(|subject| (subject, false));
+        let exclusive = request.exclusive.into_iter().map(|subject| (subject, true));
+        let shared = request.shared.into_iter().map(|subject| (subject, false));
         let mut wanted: Wanted = exclusive.chain(shared).collect();
         // Who wants a subject both ways wants it exclusively.
         wanted.sort_unstable_by(|(a, a_exclusive), (b, b_exclusive)| {
@@ -251,6 +256,7 @@ impl Waiter<'_> {
         let gates = self.gates;
         let mut state = gates.lock();
         let answer = state.try_admit(&self.wanted, self.ticket);
+        // It keeps its ticket when it leaves, and with it its turn when it comes back from a closure.
         let queue = matches!(answer, Answer::Busy);
         if self.queued && !queue {
             self.leave(&mut state);
@@ -279,6 +285,7 @@ impl Waiter<'_> {
         state.change(subjects, |gate| {
             gate.queue.remove(&self.ticket);
         });
+        // Those behind it may pass now, also where it gave up.
         self.gates.changed.notify_waiters();
     }
 }
@@ -331,6 +338,8 @@ pub struct Closure {
 impl Closure {
     /// Closes further subjects at once, and waits until all are drained.
     pub(crate) async fn extend(&mut self, subjects: &[Subject]) {
+        // All are closed before the first is waited for: what is admitted meanwhile would have to be waited for as well. It
+        // waits for admissions alone, never for another closure.
         {
             let mut state = self.gates.lock();
             for subject in subjects {

@@ -136,8 +136,8 @@ pub enum BackupError {
     },
     /// The slot that is there is this vault's, and a folder may work under it.
     #[error(
-        "{place} is the root slot of vault {vault}, or a mirror of it, or its counter. To restore changes it, and a \
-         data folder that works under it does not open any more. Nothing was changed. To try a backup, restore \
+        "{place} is the root slot of vault {vault}, or a mirror of it, or its counter. Restoring would change it, \
+         and a data folder that works under it would not open any more. Nothing was changed. To try a backup, restore \
          beside a copy of the event store alone, and give the root slot a new place. If the folder that worked under \
          this slot is gone, and you restore in its stead, say that the slot is to be overwritten"
     )]

@@ -36,7 +36,7 @@ impl fmt::Debug for Recipients {
 }
 
 impl Recipients {
-    /// Adds one, as it is written: `age1…`.
+    /// Adds one, as it is written: `age1…`. One that is there already is passed over.
     ///
     /// # Errors
     /// [`BackupError::NotARecipient`], [`BackupError::IdentityForRecipient`].
@@ -67,9 +67,11 @@ impl Recipients {
         if text.to_ascii_uppercase().starts_with(SECRET) {
             return Err(BackupError::IdentityForRecipient(what));
         }
-        match x25519::Recipient::from_str(text) {
-            Ok(recipient) => self.0.push(recipient),
-            Err(_) => return Err(BackupError::NotARecipient { what }),
+        let recipient =
+            x25519::Recipient::from_str(text).map_err(|_| BackupError::NotARecipient { what })?;
+        // A backup would be sealed to it twice, and counted so.
+        if !self.texts().contains(&recipient.to_string()) {
+            self.0.push(recipient);
         }
         Ok(())
     }

@@ -127,6 +127,20 @@ impl VerifiedBackup {
 }
 
 /// A vault that is complete, but for the header that makes it one.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use oubliette::{vault::{SlotConfig, backup::{BackupError, VerifiedBackup}}, *};
+/// # fn restore(verified: VerifiedBackup) -> Result<(), BackupError> {
+/// let slot = SlotConfig::from("/media/stick/bank.root");
+/// let prepared = verified.prepare(Path::new("vault"), slot, |_| {})?;
+/// // Open a layer over `prepared.vault()`, which applies the erasures since. Then others may find it:
+/// let restored = prepared.complete()?;
+/// println!("{} keys", restored.keys);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Prepared {
     vault: Vault,

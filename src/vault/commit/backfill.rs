@@ -54,7 +54,7 @@ impl Committer {
                 Some(Value::new(backfill.subject.as_str().as_bytes().to_vec())),
             );
         }
-        self.announce(&hash, Some(record.current));
+        self.set_current(&hash, Some(record.current));
         self.shared.unsaved().insert(hash, record);
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Vault {
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
-    /// or are withdrawn, unless they are under way. Repeatable; unknown events are passed over. Not
+    /// or are withdrawn, unless they are in flight. Repeatable; unknown events are passed over. Not
     /// written at once; durable with the next commit. After a crash before it, the claims are found
     /// unsettled, and settled again.
     ///
@@ -157,7 +157,7 @@ impl Committer {
             let open = record.open_generation().is_some();
             self.shared.unsaved().insert(hash, record);
             if open {
-                self.announce(&hash, None);
+                self.set_current(&hash, None);
             }
         }
         Ok(generations)
@@ -218,7 +218,7 @@ impl Committer {
         }
         let current = record.open_generation().is_none().then_some(record.current);
         self.shared.unsaved().insert(hash, record);
-        self.announce(&hash, current.filter(|_| !fence.closed));
+        self.set_current(&hash, current.filter(|_| !fence.closed));
         Ok(())
     }
 }

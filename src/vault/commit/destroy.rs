@@ -172,7 +172,7 @@ impl Committer {
         for (hash, fence) in &fences {
             let record = records.get(hash).filter(|record| record.open_generation().is_none());
             let current = record.map(|record| record.current).filter(|_| !fence.closed);
-            self.announce(hash, current);
+            self.set_current(hash, current);
         }
         Ok(Destroyed { keys: keys.dead.len() as u64, epoch: self.shared.disk.tree().epoch()? })
     }

@@ -107,7 +107,7 @@ impl Committer {
         self.changes.extend(written);
         self.renewed.push(whole);
         self.shared.unsaved().insert(hash, record);
-        self.announce(&hash, Some(begun));
+        self.set_current(&hash, Some(begun));
         Ok(Some(begun))
     }
 

@@ -41,7 +41,7 @@ impl PageStoreKind {
         }
     }
 
-    /// The one whose files lie in this folder.
+    /// The one whose files are in this folder.
     #[cfg(feature = "drill")]
     pub(crate) fn found_in(folder: &Path) -> Option<Self> {
         let has = |file: &str| folder.join(file).symlink_metadata().is_ok_and(|f| f.is_file());

@@ -106,6 +106,9 @@ fn connect(file: &Path) -> Result<Connection, VaultError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // SQLite takes a name that begins with `file:` for a URI. An absolute path does not.
+    let file = std::path::absolute(file)
+        .map_err(|_| failed(rusqlite::Error::InvalidPath(file.to_owned())))?;
     let connection = Connection::open_with_flags(file, flags).map_err(failed)?;
     connection.busy_timeout(PATIENCE).map_err(failed)?;
     connection.execute_batch("PRAGMA trusted_schema = OFF").map_err(failed)?;

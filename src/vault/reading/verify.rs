@@ -131,6 +131,8 @@ impl Vault {
             ids: Vec::new(),
             no_fences: fences.is_ok_and(|found| found.is_empty()),
         };
+        // In the order of places: a subject's record, then its keys and dependents, so that what belongs together is
+        // compared as it comes, and no list of subjects or keys is kept.
         let walked = shared.disk.tree().verify(repair, &mut |seen| match seen {
             Seen::Value(place, value) => judge.value(place, value),
             Seen::Flaw(flaw) => (judge.tell)(Trouble::Flaw(flaw)),
@@ -317,7 +319,8 @@ impl Judge<'_> {
         if shared.naming.place_of(&entry) != place || !shared.naming.leads_to(entry.id, place) {
             troubles.push(KeyTrouble::Misplaced);
         }
-        // Only keys whose places begin alike, as far as an id tells, can have the same id.
+        // An id tells the vault how its key's place begins (see `naming`). So keys with the same id are neighbours in the
+        // walk, and those whose places begin otherwise can be let go of.
         let mut prefix = [0; 18];
         prefix[..16].copy_from_slice(&hash);
         prefix[16..].copy_from_slice(place.get(18..20).unwrap_or(&[0; 2]));
@@ -333,6 +336,7 @@ impl Judge<'_> {
             if let Some(erasure) = fence.killer(entry.generation, entry.id) {
                 troubles.push(KeyTrouble::Dead(erasure));
             }
+            // Most subjects have no record, because the default holds. Then the fence says which generation would be next.
             let highest = self.of(&hash).highest;
             if entry.generation > highest.unwrap_or_else(|| fence.next_generation()) {
                 troubles.push(KeyTrouble::NeverBegun(entry.generation));
@@ -369,6 +373,8 @@ impl Judge<'_> {
         if places::dependent(&owner, &hash) != place {
             return self.odd_value(place, "it is the name of another subject".to_owned());
         }
+        // An edge is noted at both ends: a list of dependents for the cascade, a record of owners for the rest. One that
+        // only the list knows takes nobody along by mistake, since the cascade reads the record as well.
         let record = self.shared.own_record(&hash);
         let Some(record) = self.beside(record) else { return };
         let names = |record: &SubjectRecord| {
@@ -398,6 +404,7 @@ impl Judge<'_> {
             let why = "its fence spares a key of a generation that is not dead";
             (self.tell)(Trouble::Contradiction { pseudonym: *hash, why });
         }
+        // What an erasure spared is all that opens the events that had to stay.
         for (_, id) in fence.left() {
             let found = self.shared.find(id);
             if let Some(None) = self.beside(found) {

@@ -183,7 +183,7 @@ impl Naming {
         self.id_of(key, salt).unwrap()
     }
 
-    /// Whether an id says the place that its key stands at.
+    /// Whether an id says the place of its key.
     pub(in crate::vault) fn leads_to(&self, id: KeyId, place: &[u8]) -> bool {
         let (Ok(Some(hint)), Some(hash)) = (self.hint(id), places::hash_of(place)) else {
             return false;

@@ -59,7 +59,7 @@ pub enum Unlearned {
         /// Its successor.
         successor: SigningKeyId,
     },
-    /// Whoever has a key cannot distrust itself, nor those that came after it.
+    /// A key can distrust only keys that are older than itself.
     #[error("signing key {signer} distrusts key {key}, and only a later key may")]
     NotLater {
         /// The key that signed it.

@@ -21,7 +21,7 @@ use crate::{
 const MOST_ROOT_SEALS: u64 = 1 << 30;
 
 impl Tree {
-    /// The committer: one at a time.
+    /// Writes one change: the committer calls it, one at a time.
     pub(super) fn write(&self, erasure: Erasure, fresh: bool) -> Result<(), VaultError> {
         self.refuse_read_only()?;
         let edits = Edits::new(erasure)?;

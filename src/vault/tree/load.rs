@@ -129,6 +129,8 @@ impl Loader {
 
     /// Keeps at least a page's worth, so that the last pages can be cut evenly.
     fn emit_full(&mut self, index: usize) -> Result<(), VaultError> {
+        // With three pages' worth the first of the pages that they would be cut into goes. What is left in the end is cut
+        // into pages that are about equally full; a greedy writer would leave a last one with a single item.
         let limit = self.most_bytes(index);
         if self.levels[index].bytes < 3 * limit {
             return Ok(());
@@ -140,6 +142,7 @@ impl Loader {
         }
     }
 
+    /// How many items go into each page. An inner page of one child would be a level for nothing.
     fn cuts(&self, index: usize) -> Vec<usize> {
         let fewest = if index == 0 { 1 } else { 2 };
         cut(&self.levels[index].items.items().sizes(), self.most_bytes(index), fewest)
@@ -181,6 +184,8 @@ impl Loader {
         self.add_child(index + 1, Child { low, id, key })
     }
 
+    /// The leaves of one parent have ids that begin alike, so that a page store keeps them together. Here the parent is
+    /// made after its leaves: an id that is never used takes the place of its own.
     fn new_id(&mut self, index: usize) -> Result<PageId, VaultError> {
         if index > 0 {
             return ids::inner();
@@ -207,6 +212,8 @@ impl Loader {
         at: Whereabouts,
     ) -> Result<Tree, VaultError> {
         self.level(0);
+        // Upwards, until all of a level fits into one page: that is the root page, which is sealed under the root key and
+        // holds the identity besides. Writing a level adds to the next one, so that the last level is not known before.
         let mut index = 0;
         loop {
             let cuts = self.cuts(index);
@@ -232,6 +239,8 @@ impl Loader {
         self.write(sealed_page(seed.vault, &root.page, &root.key, &page)?)?;
         self.batch.puts.push((EPOCH.to_vec(), root.epoch.to_be_bytes().to_vec()));
         self.batch.puts.push((OPENINGS.to_vec(), openings));
+        // The slot last, once all that it opens is on the medium: a crash before leaves pages that no root opens, and
+        // whatever the slot held.
         self.store.pages.apply(self.batch)?;
         self.store.pages.flush()?;
         let slot = slot()?;

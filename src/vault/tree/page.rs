@@ -42,7 +42,7 @@ use crate::{
     vault::VaultError,
 };
 
-/// Where a value stands: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
+/// Where a value is: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
 pub(crate) type Place = Vec<u8>;
 
 /// The longest place, in bytes.
@@ -235,6 +235,8 @@ impl Page {
 
     /// The child of an inner page that a place belongs to.
     pub(super) fn child_of(&self, place: &[u8]) -> usize {
+        // The last whose bound is not above it. Below the first bound it is the first child, which has no lower end:
+        // so the leftmost page of the tree takes what is less than all that it held when it was made.
         self.starts.partition_point(|at| self.place_at(*at) <= place).saturating_sub(1)
     }
 
@@ -318,6 +320,9 @@ impl Page {
             let (found, known) = (format.into(), FORMAT.into());
             return Err(VaultError::NewerFormat { what: "a page of the vault", found, known });
         }
+        // The tag is over the head, and over the id by which the page was asked for: a page that was put in the place of
+        // another does not open. Whether it is an *older* one of the same id the tag cannot say. Forgetting does not rest on
+        // that: an erasure gives the page a new key, and the one before it is in no page of today's tree.
         let version = u64::from_be_bytes(*version);
         if format != FORMAT || ![kind(root, false), kind(root, true)].contains(&found_kind) {
             return Err(damaged("it is of another kind"));
@@ -346,6 +351,7 @@ impl Page {
         let mut body = Zeroizing::new(Vec::with_capacity(room));
         body.extend_from_slice(plain);
         let mut starts = Vec::with_capacity(plain.len() / 64);
+        // Every length is checked here once, up to the last byte. What reads items later indexes without asking.
         let mut at = 0;
         while at < body.len() {
             starts.push(u32::try_from(at).ok()?);
@@ -364,6 +370,7 @@ impl Page {
         if at != body.len() || (level > 0 && starts.is_empty()) {
             return None;
         }
+        // Look-ups halve: in a page out of order they would miss what is there.
         let page = Self { version, level, root: head, body, starts };
         (1..page.len()).all(|i| page.place(i - 1) < page.place(i)).then_some(page)
     }

@@ -245,7 +245,7 @@ impl Committer {
     }
 
     /// Turns a subject's warm keys off, but for those of this generation.
-    pub(in crate::vault) fn announce(&self, subject: &Hash, current: Option<Generation>) {
+    pub(in crate::vault) fn set_current(&self, subject: &Hash, current: Option<Generation>) {
         if let Some(cell) = self.currents.get(subject).and_then(Weak::upgrade) {
             cell.store(current.map_or(0, |generation| generation.0), Ordering::Release);
         }
