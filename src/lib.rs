@@ -114,7 +114,7 @@
 //! | [`layer`] | `Oubliette` and `Codec`: seal on append, open on read |
 //! | [`erasure`] | forgetting, from plan to tombstones |
 //! | [`audit`] | the inventory, `verify` and `drill` |
-//! | [`crypto`] | the error of the random generator; keys and tokens are inside |
+//! | [`crypto`] | the error of the random generator; everything else is private |
 //!
 //! # Limits
 //!

@@ -142,7 +142,7 @@ pub(crate) async fn sleep(time: Duration) {
     };
     match thread::Builder::new().name("oubliette-sleep".to_owned()).spawn(sleep) {
         Ok(_) => drop(wait.await),
-        // Whoever waits for something else as well is woken by that.
+        // A task that waits for something else as well is woken by that.
         Err(_) => std::future::pending().await,
     }
 }
@@ -278,7 +278,7 @@ mod tests {
         assert!(TaskError::Cancelled.is_temporary());
     }
 
-    /// A permit that nobody gives back ends, whoever waits for it.
+    /// A permit that is not given back ends, no matter who waits for it.
     #[test]
     fn waiting_for_the_end_of_a_permit_needs_no_runtime() {
         let runtime = tokio::runtime::Runtime::new().unwrap();

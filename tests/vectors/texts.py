@@ -55,8 +55,8 @@ def successor(raw, vault, public):
 def erasures(text):
     """The lines of a list of erasures, or of several."""
     found, open = [], []
-    for number_of, line in enumerate(text.split("\n")):
-        line = (line.removeprefix("\ufeff") if number_of == 0 else line).strip(" \t\r")
+    for line in text.split("\n"):
+        line = line.lstrip("\ufeff").strip(" \t\r")
         if not line: continue
         said = strict(line, "no announcement")
         if isinstance(said, dict) and "end" in said:

@@ -1,7 +1,7 @@
 //! Which options exclude each other, and with which commands one would have no effect.
 //!
 //! It is asked before anything is read. Clap's own `conflicts_with` does not do for global options: it sees no
-//! conflict where one stands before the command and the other behind it.
+//! conflict where one is before the command and the other behind it.
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
@@ -15,8 +15,12 @@ use super::{Args, exit::CliError, open::Globals};
 /// What a command does with the data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Touches {
+    /// None is asked for, and what is printed is a text for another program, and no row.
+    Text,
     /// None is asked for.
     Nothing,
+    /// It reads the folder's `policy.toml`, and nothing else of it.
+    PolicyFile,
     /// It looks into it, and opens no vault.
     Folder,
     /// It reads events, with the vault or without.
@@ -27,6 +31,20 @@ pub(super) enum Touches {
     Changes,
     /// It changes where root slot or pages are, and reads no event.
     Places,
+}
+
+impl Touches {
+    /// The options that say anything to a command of which most say nothing, and why these do not.
+    fn only(self) -> Option<(&'static [&'static str], &'static str)> {
+        match self {
+            Self::Text => Some((&[], "which prints no rows, and asks for no data folder")),
+            Self::Nothing => Some((&["json"], "which asks for no data folder")),
+            Self::PolicyFile => {
+                Some((&["dir", "json", "read-only"], "which reads the folder's policy.toml alone"))
+            }
+            Self::Folder | Self::Events | Self::Vault | Self::Changes | Self::Places => None,
+        }
+    }
 }
 
 impl Globals {
@@ -40,10 +58,10 @@ impl Globals {
         takes_policy: bool,
         said: &BTreeSet<String>,
     ) -> Result<(), CliError> {
-        if touches == Touches::Nothing
-            && let Some(option) = said.iter().find(|option| *option != "json")
+        if let Some((takes, why)) = touches.only()
+            && let Some(option) = said.iter().find(|option| !takes.contains(&option.as_str()))
         {
-            return Err(no_effect(option, "which asks for no data folder"));
+            return Err(no_effect(option, why));
         }
         let words = self.words();
         let first = words.first();

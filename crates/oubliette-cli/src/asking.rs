@@ -1,7 +1,7 @@
 //! What is asked of people, and what of them cannot be asked.
 
 use std::{
-    io::{ErrorKind, IsTerminal, stderr, stdin},
+    io::{self, ErrorKind, IsTerminal, stderr, stdin},
     path::Path,
 };
 
@@ -26,19 +26,19 @@ pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliErr
         return Passphrase::new(text).ok_or_else(empty);
     }
     refuse_unasked(variable)?;
-    let first = ask(if new {
-        "New passphrase of the root slot: "
-    } else {
-        "Passphrase of the root slot: "
-    })?;
-    if new && first != ask("The same again: ")? {
+    let prompt = match new {
+        true => "New passphrase of the root slot: ",
+        false => "Passphrase of the root slot: ",
+    };
+    let first = ask(prompt, variable)?;
+    if new && first != ask("The same again: ", variable)? {
         return Err(CliError::usage("the two are not the same"));
     }
     first.ok_or_else(empty)
 }
 
 /// Asks on the terminal, which shows nothing of what is typed.
-fn ask(prompt: &str) -> Result<Option<Passphrase>, CliError> {
+fn ask(prompt: &str, variable: &str) -> Result<Option<Passphrase>, CliError> {
     // Where it cannot be kept, nobody can be asked, which is told below.
     #[cfg(unix)]
     let _kept = super::terminal::keep();
@@ -47,7 +47,24 @@ fn ask(prompt: &str) -> Result<Option<Passphrase>, CliError> {
     if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Interrupted) {
         super::terminal::interrupted();
     }
-    Ok(Passphrase::new(answer?))
+    let ended = |error: &io::Error| error.kind() == ErrorKind::UnexpectedEof;
+    let typed = match answer {
+        Err(error) if ended(&error) => {
+            return Err(CliError::failed("the input ended where the passphrase was to be typed")
+                .with_hint(format!("type it, and Enter behind it; or set {variable}")));
+        }
+        answer => answer?,
+    };
+    // What stands for any bytes that are not UTF-8: those of two passphrases would be one.
+    let replaced = typed.contains(char::REPLACEMENT_CHARACTER);
+    // From here on it is wiped.
+    let typed = Passphrase::new(typed);
+    if replaced {
+        return Err(CliError::usage("what was typed is not UTF-8 text").with_hint(format!(
+            "check which encoding the terminal has, or set {variable} instead of typing it"
+        )));
+    }
+    Ok(typed)
 }
 
 /// An error where a passphrase is in no variable, and nobody can be asked for it.

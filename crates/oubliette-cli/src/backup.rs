@@ -29,7 +29,8 @@ use super::{
 
 /// Copy the vault into one file that only the recipients can open
 ///
-/// Others go on meanwhile.
+/// The program needs the vault for itself; a service that holds it makes its backups by `Vault::back_up` while it
+/// runs.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
@@ -80,8 +81,14 @@ enum BackupCommand {
     )]
     Retire {
         /// Its id, as `backup list` prints it
+        #[arg(value_parser = whole_id)]
         id: BackupId,
     },
+}
+
+/// What a UUID lacks says little to whoever took its beginning.
+fn whole_id(text: &str) -> Result<BackupId, String> {
+    text.parse().map_err(|_| "give the whole id, as `oubliette backup list` shows it".to_owned())
 }
 
 impl BackupArgs {
@@ -171,7 +178,7 @@ async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), Cl
     let did = format!(
         "backup {} is in {}: about {}, to be destroyed by {}",
         backup.backup,
-        stdout_style().strong(&file.display().to_string()),
+        stdout_style().strong(&output::printable(&file.display().to_string())),
         output::count(backup.keys.unwrap_or_default(), "key"),
         time(backup.expires),
     );
@@ -311,7 +318,8 @@ pub(super) async fn restore(
     if args.erasures.is_some() {
         out.line(&format!("{} of the file applied to it", output::count(applied, "erasure")))?;
     }
-    out.line(&format!("its root slot is {}", restored.root.display()))?;
+    let root = output::printable(&restored.root.display().to_string());
+    out.line(&format!("its root slot is {root}"))?;
     note(
         false,
         "events that were sealed under keys made after the backup cannot be read again, and \
@@ -320,7 +328,7 @@ pub(super) async fn restore(
     Ok(())
 }
 
-/// A backup, with how it stands.
+/// A backup, with its state.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(flatten)]

@@ -96,12 +96,14 @@ impl CliError {
             output::to_stderr(&object.to_string());
             return exit;
         }
-        output::to_stderr(&format!("{} {message}", output::stderr_style().error("error:")));
+        // What a file says of itself may be in any of them.
+        let (style, clean) = (output::stderr_style(), output::clean);
+        output::to_stderr(&format!("{} {}", style.error("error:"), clean(&message)));
         for cause in causes {
-            output::to_stderr(&format!("  because: {cause}"));
+            output::to_stderr(&format!("  because: {}", clean(&cause)));
         }
         if let Some(hint) = hint {
-            output::to_stderr(&format!("{} {hint}", output::stderr_style().hint("hint:")));
+            output::to_stderr(&format!("{} {}", style.hint("hint:"), clean(hint)));
         }
         exit
     }

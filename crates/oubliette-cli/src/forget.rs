@@ -204,10 +204,11 @@ pub(super) async fn reopen(
         return Ok(());
     }
     out.line(&did)?;
-    if reopened.generation.is_some() {
+    // Whether anything did depend on them, nobody knows any more; without such rules nothing can.
+    if reopened.generation.is_some() && !store.policy().owner_rules().is_empty() {
         out.line(&format!(
-            "nothing depends on {subject} any more: reopen each stream that did, and append an event \
-             there that states its owner"
+            "if a stream depended on {subject}, it does so no more: reopen it, and append an event there \
+             that states its owner"
         ))?;
     }
     if !reopened.owner_events.is_empty() {
@@ -228,7 +229,7 @@ fn in_words(erased: &Erased) -> String {
         );
     }
     format!(
-        "{subject} is forgotten: {} of {} destroyed, {} set (erasure {erasure}; the vault is at \
+        "{subject} is forgotten: {} of {} destroyed, {} set (erasure {erasure}; the vault is now at \
          epoch {})",
         output::count(erased.keys, "key"),
         output::count(erased.subjects, "subject"),

@@ -22,7 +22,7 @@ use super::{
     clock::{time, utc},
     exit::CliError,
     open::{Globals, Store},
-    output::{Out, note},
+    output::{Out, note, printable},
     tables::{self, cell},
 };
 
@@ -304,7 +304,8 @@ async fn pin(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliErr
         }))?;
     } else {
         out.line(&did)?;
-        out.line(&format!("its secret is in {} and nowhere else", file.display()))?;
+        let file = printable(&file.display().to_string());
+        out.line(&format!("its secret is in {file} and nowhere else"))?;
     }
     note(
         globals.json,
@@ -314,7 +315,7 @@ async fn pin(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliErr
     Ok(())
 }
 
-/// A file that lies with the vault is stolen with it.
+/// A file in the vault's folder is stolen with it.
 fn refuse_within(globals: &Globals, file: &Path) -> Result<(), CliError> {
     let parent = file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
     let Ok(at) = fs::canonicalize(parent) else { return Ok(()) };

@@ -140,7 +140,9 @@ enum Command {
 impl Command {
     fn touches(&self) -> Touches {
         match self {
-            Self::Demo | Self::Completions(_) | Self::Man(_) => Touches::Nothing,
+            Self::Demo => Touches::Nothing,
+            Self::Completions(_) => Touches::Text,
+            Self::Man(args) => args.touches(),
             Self::Read(_) | Self::ReadAll(_) | Self::Subscribe(_) => Touches::Events,
             Self::Plan(_) | Self::Claims(_) | Self::Inventory(_) | Self::Drill(_) => Touches::Vault,
             Self::Import(_)
@@ -176,8 +178,9 @@ impl Command {
     /// given a file.
     fn takes_policy(&self) -> bool {
         let has_its_own = matches!(self, Self::Restore(_) | Self::Policy(_));
-        !has_its_own
-            && !matches!(self.touches(), Touches::Nothing | Touches::Folder | Touches::Places)
+        let opens_events =
+            matches!(self.touches(), Touches::Events | Touches::Vault | Touches::Changes);
+        !has_its_own && opens_events
     }
 }
 
@@ -186,6 +189,7 @@ pub fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
     private::keep_files_private();
+    signals::outlive_file_limit();
     // What `drill` starts to open a copy of the vault in a process without rights. It is no command: nobody else is
     // to be offered it.
     if env::args_os().nth(1).is_some_and(|word| word == READER) {

@@ -48,7 +48,7 @@ pub(super) fn begin(json: bool) {
 /// What is not understood. A word that is no level would be taken for the name of a part, of which nothing is ever
 /// logged: a level that is misspelled is the likelier reading.
 fn of(said: &str) -> Result<EnvFilter, String> {
-    // What stands in brackets, a span and its fields, has its own commas.
+    // What is in brackets, a span and its fields, has its own commas.
     if !said.contains(['[', '{']) {
         for word in said.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             let is_level = LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level))

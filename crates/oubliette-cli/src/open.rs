@@ -60,15 +60,19 @@ pub(super) struct Globals {
     #[arg(long, global = true)]
     pub(super) read_only: bool,
     /// The vault's folder, if not `vault/` in the data folder
+    ///
+    /// It is noted for you, outside of the data folder, so that later commands find it without the option.
     #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
     pub(super) vault: Option<PathBuf>,
     /// The event store's folder, if not `events/` in the data folder
+    ///
+    /// As with --vault, it is noted for you, and later commands find it without the option.
     #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
     pub(super) store: Option<PathBuf>,
     /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI
     ///
     /// Keep it apart from the data folder, and make no copy of it. Its folder must be there.
-    #[arg(long, global = true, value_name = "PLACE")]
+    #[arg(long, global = true, value_name = "LOCATION")]
     #[arg(hide_short_help = true)]
     pub(super) root: Option<PathBuf>,
     /// A mirror: a second slot, on another device; may be repeated

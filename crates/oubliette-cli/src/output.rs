@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::tables;
 
-/// What a command does once what it prints reaches nobody.
+/// What a command does once its output is not read any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
     /// It ends: all that it is there for is to be read.
@@ -186,7 +186,7 @@ pub(super) fn note(json: bool, text: &str) {
     if json {
         to_stderr(&serde_json::json!({ "note": text }).to_string());
     } else {
-        to_stderr(&format!("{} {text}", stderr_style().hint("note:")));
+        to_stderr(&format!("{} {}", stderr_style().hint("note:"), clean(text)));
     }
 }
 
@@ -259,7 +259,6 @@ const ENOUGH: usize = 2048;
 /// them, so that nobody's payload moves the cursor. Where stdout is a terminal, no longer than
 /// any line of it.
 pub(super) fn printable(text: &str) -> String {
-    use std::fmt::Write as _;
     let most = if stdout().is_terminal() { ENOUGH } else { usize::MAX };
     let mut clean = String::with_capacity(text.len().min(most));
     for (i, c) in text.chars().enumerate() {
@@ -267,19 +266,53 @@ pub(super) fn printable(text: &str) -> String {
             clean.push('…');
             break;
         }
-        match c {
-            '\n' | '\r' | '\t' => clean.push(' '),
-            _ if hostile(c) => {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    // Writing into a string cannot fail.
-                    let _ = write!(clean, "\\u{unit:04x}");
-                }
-            }
-            _ => clean.push(c),
-        }
+        if c == '\n' { clean.push(' ') } else { push_clean(&mut clean, c) }
     }
     clean
+}
+
+/// A text made fit for a terminal as by [`printable`], but whole and with its lines: an error, a note. Colours that
+/// are in it go, because they are those of stdout.
+pub(super) fn clean(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in uncoloured(text).chars() {
+        if c == '\n' { clean.push(c) } else { push_clean(&mut clean, c) }
+    }
+    clean
+}
+
+fn push_clean(clean: &mut String, c: char) {
+    use std::fmt::Write as _;
+    match c {
+        '\r' | '\t' => clean.push(' '),
+        _ if hostile(c) => {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                // Writing into a string cannot fail.
+                let _ = write!(clean, "\\u{unit:04x}");
+            }
+        }
+        _ => clean.push(c),
+    }
+}
+
+/// Without what [`Style`] paints with.
+fn uncoloured(text: &str) -> String {
+    const BEGIN: &str = "\u{1b}[";
+    let mut parts = text.split(BEGIN);
+    let mut bare = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = |c: char| c.is_ascii_digit() || c == ';';
+        match part.trim_start_matches(code).strip_prefix('m') {
+            Some(rest) => bare.push_str(rest),
+            // No colour.
+            None => {
+                bare.push_str(BEGIN);
+                bare.push_str(part);
+            }
+        }
+    }
+    bare
 }
 
 fn hostile(c: char) -> bool {
@@ -297,5 +330,13 @@ mod tests {
     fn what_would_move_the_cursor_is_shown_as_an_escape() {
         assert_eq!(printable("a\u{1b}[2Jb\u{9b}\u{202e}c"), "a\\u001b[2Jb\\u009b\\u202ec");
         assert_eq!(printable("{\n \"ü\": 1}"), "{  \"ü\": 1}");
+        assert_eq!(clean("a\u{1b}[2J\r\nb\u{9b}"), "a\\u001b[2J \nb\\u009b");
+    }
+
+    #[test]
+    fn an_error_has_no_colours_of_stdout_and_nothing_passes_for_one() {
+        let strong = Style { on: true }.strong("user-1");
+        assert_eq!(clean(&format!("{strong} is forgotten")), "user-1 is forgotten");
+        assert_eq!(clean("\u{1b}[\u{1b}[1m2J"), "\\u001b[2J");
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! - `data` and `metadata` hold the stored text as it is: numbers, order and spelling included.
 //!   Only line breaks between tokens become spaces, because a row is a line.
-//! - A payload that is not JSON stands in `bytes`, as padded base64 (RFC 4648, section 4), and
+//! - A payload that is not JSON is in `bytes`, as padded base64 (RFC 4648, section 4), and
 //!   there is no `data`. A member of its own, because every form within `data` would also be
 //!   somebody's JSON.
 //! - The payload of an event of a tombstone's type for which no vault vouches stands in `foreign`,

@@ -1,8 +1,11 @@
-//! Signals that ask this process to end.
+//! Signals that ask this process to end, and one that would end it.
 
 use std::io;
 #[cfg(unix)]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 #[cfg(unix)]
 static AWAITED: AtomicBool = AtomicBool::new(false);
@@ -42,6 +45,18 @@ pub(super) async fn asked_to_end() -> io::Result<&'static str> {
 pub(super) async fn asked_to_end() -> io::Result<&'static str> {
     tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
 }
+
+/// A file that would grow beyond the limit of its size (`ulimit -f`) is an error of whoever writes, as is a full disk,
+/// and does not end the process without a word. Programs that this one starts are ended as ever.
+#[cfg(unix)]
+pub(super) fn outlive_file_limit() {
+    use signal_hook::{consts::SIGXFSZ, flag};
+    // Nobody looks whether it came: the write says so. Where it cannot be heard, it ends the process.
+    let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+}
+
+#[cfg(not(unix))]
+pub(super) fn outlive_file_limit() {}
 
 /// Whether this process ignores a signal, as only the system can tell without `unsafe`. Elsewhere than on Linux
 /// none is known to be.

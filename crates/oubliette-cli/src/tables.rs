@@ -7,6 +7,7 @@ use comfy_table::{
     Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, ContentLineStyle,
     LineStyle, Row, Table, TableStyle,
 };
+use unicode_width::UnicodeWidthStr;
 
 use super::output::stdout_style;
 
@@ -136,9 +137,9 @@ fn packed(texts: &[String], width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for text in texts {
         let between = " · ";
-        let more = text.chars().count() + between.chars().count();
+        let more = columns(text) + columns(between);
         match lines.last_mut() {
-            Some(line) if line.chars().count() + more <= width => {
+            Some(line) if columns(line) + more <= width => {
                 line.push_str(between);
                 line.push_str(text);
             }
@@ -149,10 +150,17 @@ fn packed(texts: &[String], width: usize) -> Vec<String> {
 }
 
 fn shortened(text: &str, width: usize) -> String {
-    match text.char_indices().nth(width.saturating_sub(1)) {
-        Some((at, last)) if at + last.len_utf8() < text.len() => format!("{}…", &text[..at]),
-        _ => text.to_owned(),
+    if columns(text) <= width {
+        return text.to_owned();
     }
+    let ends = text.char_indices().map(|(at, _)| at);
+    let short = ends.map(|at| &text[..at]).take_while(|short| columns(short) < width).last();
+    format!("{}…", short.unwrap_or_default())
+}
+
+/// How many columns of a terminal a text takes, as the table itself counts them: a character may take two, or none.
+pub(super) fn columns(text: &str) -> usize {
+    text.width()
 }
 
 /// The terminal's width, where a table does not fit it.
@@ -163,21 +171,43 @@ pub(super) fn too_narrow_for(table: &Table) -> Option<usize> {
     (whole.saturating_sub(usize::from(GAP)) > width).then_some(width)
 }
 
-/// A text as indented lines that are no wider than this. They end at spaces: what is longer, an id, stays
-/// whole.
+/// A text as indented lines that are no wider than this. They end at spaces, and beside wide characters, whose
+/// scripts have no spaces: what is longer, an id, stays whole.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        let more = word.chars().count() + 1;
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + more <= width => {
-                line.push(' ');
-                line.push_str(word);
+        let mut between = " ";
+        for piece in pieces(word) {
+            match lines.last_mut() {
+                Some(line) if columns(line) + columns(between) + columns(piece) <= width => {
+                    line.push_str(between);
+                    line.push_str(piece);
+                }
+                _ => lines.push(format!("  {piece}")),
             }
-            _ => lines.push(format!("  {word}")),
+            between = "";
         }
     }
     lines
+}
+
+/// A word in pieces that stay whole: each wide character is one, with the marks on it.
+fn pieces(word: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let (mut start, mut was_wide) = (0, false);
+    for (at, c) in word.char_indices() {
+        let wide = match columns(c.encode_utf8(&mut [0; 4])) {
+            0 => continue,
+            columns => columns > 1,
+        };
+        if at > start && (wide || was_wide) {
+            pieces.push(&word[start..at]);
+            start = at;
+        }
+        was_wide = wide;
+    }
+    pieces.push(&word[start..]);
+    pieces
 }
 
 /// How wide stdout is, where it is a terminal.
@@ -201,6 +231,28 @@ mod tests {
         assert_eq!(wrapped(&text, 20), ["  event", &format!("  {id}"), "  of user-1 is lost"]);
         assert_eq!(wrapped(&text, 80), [format!("  {text}")]);
         assert_eq!(wrapped("ü ü ü", 7), ["  ü ü ü"]);
+    }
+
+    /// What is twice as wide as it is long went beyond the edge.
+    #[test]
+    fn wide_characters_count_for_two_and_are_never_split() {
+        assert_eq!(wrapped("忘却の 理由 ab", 10), ["  忘却の", "  理由 ab"]);
+        // Without spaces, lines end between them; a mark stays on its character.
+        assert_eq!(wrapped("id-1忘却の理由", 10), ["  id-1忘却", "  の理由"]);
+        assert_eq!(wrapped("忘\u{301}却\u{301}", 4), ["  忘\u{301}", "  却\u{301}"]);
+        assert_eq!(
+            packed(&["理由 忘却".to_owned(), "鍵 1".to_owned()], 17),
+            ["  理由 忘却", "  鍵 1"]
+        );
+        for (width, short) in [(8, "忘却の理"), (7, "忘却の…"), (6, "忘却…"), (1, "…")]
+        {
+            assert_eq!(shortened("忘却の理", width), short);
+        }
+        for columns in [40, 60] {
+            let lines = wrapped(&"本人からの書面による請求に基づく消去 ".repeat(9), columns);
+            assert!(lines.iter().all(|line| line.width() <= columns), "{lines:?}");
+            assert!(lines.iter().rev().skip(1).all(|line| line.width() + 3 > columns), "{lines:?}");
+        }
     }
 
     /// Each word had a line of its own.

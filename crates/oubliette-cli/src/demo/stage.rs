@@ -7,7 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    super::output::{self, Out, Unread},
+    super::{
+        output::{self, Out, Unread},
+        tables::columns,
+    },
     Failure,
 };
 
@@ -162,7 +165,7 @@ impl Stage {
         Err(untrue.into())
     }
 
-    /// Ends the step under way. Its line of NDJSON is written now, with all of its facts.
+    /// Ends the step in progress. Its line of NDJSON is written now, with all of its facts.
     pub(super) fn finish(&mut self) -> Result<(), Failure> {
         if let Some(step) = self.current.take()
             && self.json
@@ -192,13 +195,13 @@ impl Stage {
     }
 }
 
-/// The text in lines of at most [`WIDTH`] characters, each indented.
+/// The text in lines of at most [`WIDTH`] columns, each indented.
 fn wrapped(text: &str, indent: &str) -> String {
     let mut lines = Vec::new();
     let mut line = indent.to_owned();
     for word in text.split_whitespace() {
         let fresh = line.len() == indent.len();
-        if !fresh && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if !fresh && columns(&line) + 1 + columns(word) > WIDTH {
             lines.push(std::mem::replace(&mut line, indent.to_owned()));
         } else if !fresh {
             line.push(' ');

@@ -69,6 +69,11 @@ fn bare(line: &str) -> &str {
     line.trim_matches([' ', '\t', '\r'])
 }
 
+/// A line without the byte-order mark that a file may begin with. Lists that were joined have one in their midst.
+fn without_mark(line: &str) -> &str {
+    line.trim_start_matches('\u{feff}')
+}
+
 /// What is wrong with a list. `docs/format.md` has these names.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListError {
@@ -116,7 +121,7 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, ListE
     let mut half = None;
     for (number, line) in lines.lines().enumerate() {
         let line = line?;
-        let line = if number == 0 { line.trim_start_matches('\u{feff}') } else { &line };
+        let line = without_mark(&line);
         if bare(line).is_empty() {
             continue;
         }

@@ -38,8 +38,9 @@ Examples:
   oubliette erasures replay erasures.ndjson
       (after the vault was restored, where the event store cannot tell)
 
-The epoch is the vault's when the keys were destroyed. The newest, noted
-elsewhere, finds a vault out that was rolled back: say it with --expect-epoch.
+`destroyed in epoch` is the vault's epoch when the keys were destroyed. `forget`
+prints the one when all was done, which is higher. The highest, noted elsewhere,
+finds a vault out that was rolled back: say it with --expect-epoch.
 
 The list shows what the vault knows by itself. So it can be had also where
 nothing is served, because announcements are missing in the event store. Not so
@@ -122,7 +123,14 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
         return Ok(());
     }
     let mut table = tables::table(&[
-        "erasure", "at (UTC)", "keys", "subjects", "streams", "epoch", "state", "reason",
+        "erasure",
+        "at (UTC)",
+        "keys",
+        "subjects",
+        "streams",
+        "destroyed in epoch",
+        "state",
+        "reason",
     ]);
     for record in &records {
         tables::add(

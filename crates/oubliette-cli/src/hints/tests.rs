@@ -102,6 +102,7 @@ const NO_HINT: &[&str] = &[
     "folder.after_restoring",
     "folder.bad_root",
     "folder.bad_settings",
+    "folder.dangling_link",
     "folder.untrusted_file",
     "folder.io",
     "folder.newer_format",

@@ -15,7 +15,7 @@ use oubliette::{
 use super::lines::{Batch, Line, What};
 use crate::{adoption::is_the_stores, open::Store};
 
-/// How many ids of forgotten subjects' streams are remembered, at 16 bytes and some each.
+/// How many ids of such streams are remembered, at 16 bytes and some each.
 const REMEMBERED: usize = 1_000_000;
 
 /// What happened to a line.
@@ -36,7 +36,7 @@ pub(super) enum Outcome {
 /// Puts batches into the store.
 pub(super) struct Appender {
     store: Store,
-    /// The ids in streams of forgotten subjects, for telling what is there from what is refused.
+    /// The ids in some streams, for telling what is there from what is refused.
     seen: HashMap<StreamName, Option<HashSet<EventId>>>,
     remembered: usize,
     /// Streams of which a line was bad.
@@ -146,14 +146,19 @@ impl Appender {
                     Outcome::Forgotten(error.to_string())
                 }
             }
-            StoreError::IdInUse { .. } | StoreError::OtherContent { .. } => {
-                Outcome::Bad(other_content(row))
+            StoreError::IdInUse { .. } => {
+                // Of a split event with this id only one half may be there: that is in this stream.
+                let is_here = matches!(self.is_there(&row.stream, row.event.id).await, Ok(true));
+                let how = if is_here { "with other content" } else { "in another stream" };
+                Outcome::Bad(in_use(row, how))
             }
+            StoreError::OtherContent { .. } => Outcome::Bad(in_use(row, "with other content")),
             error => Outcome::Bad(chain(&error)),
         })
     }
 
-    /// Whether an event is in the stream of a forgotten subject.
+    /// Whether an event is in a stream, of a forgotten subject or with an id that is in use: nothing is appended to
+    /// it any more.
     async fn is_there(&mut self, stream: &StreamName, id: EventId) -> Result<bool, StoreError> {
         if !self.seen.contains_key(stream) {
             if self.remembered > REMEMBERED {
@@ -184,12 +189,14 @@ fn as_append(group: &[&Ready]) -> Append {
     Append::new(stream, ExpectedRevision::Any, events)
 }
 
-fn other_content(row: &Ready) -> String {
+/// How the event differs that has a row's id.
+fn in_use(row: &Ready, how: &str) -> String {
     if row.made_id {
-        "this line of this source was imported before with other content; \
-         if the lines are new, give them a source name of their own with --source"
-            .to_owned()
+        format!(
+            "this line of this source was imported before {how}; if the lines are new, give them a source name \
+             of their own with --source"
+        )
     } else {
-        format!("its id {} is in use by an event with other content", row.event.id)
+        format!("its id {} is in use by an event {how}", row.event.id)
     }
 }

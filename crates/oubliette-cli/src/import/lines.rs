@@ -44,7 +44,7 @@ impl Ids {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) lines: Vec<Line>,
-    /// Where the input stands after it, in bytes.
+    /// Where in the input the next batch begins, in bytes.
     pub(crate) end: u64,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct Lines<R> {
     input: BufReader<R>,
     ids: Option<Ids>,
     holes: bool,
-    /// Whether reading may wait for whoever writes: then what has come is not kept waiting for more.
+    /// Whether reading may wait for the writer: then what has come is not kept waiting for more.
     waits: bool,
     /// Whether no row was read yet.
     first: bool,
@@ -173,11 +173,8 @@ impl<R: Read> Lines<R> {
             let Some(whole) = self.read_line(&mut line).map_err(Stop::Io)? else {
                 return Ok(None);
             };
-            let text: &[u8] = if self.number == 1 {
-                line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line)
-            } else {
-                &line
-            };
+            // Each file that was joined to another may begin with a byte-order mark.
+            let text = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line);
             if whole && text.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
@@ -276,6 +273,15 @@ mod tests {
     fn blank_lines_count_and_bad_ones_travel_along() {
         let text = format!("\u{feff}{}\n\r\nnonsense\n{}", row("a"), row("a").trim_end());
         assert_eq!(batches(&text), [vec![1, 4, 5]]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_any_line_is_passed_over() {
+        let text = format!("\u{feff}{0}\u{feff}{0}\u{feff}\n{0}", row("a"));
+        let mut lines = Lines::new(text.as_bytes(), Some(Ids::of("test")), false, false);
+        let lines = lines.next_batch().unwrap().unwrap().lines;
+        assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 2, 4]);
+        assert!(lines.iter().all(|line| matches!(line.what, What::Event { .. })), "{lines:?}");
     }
 
     /// Gives one piece at each reading, and fails where more is asked for than has come.

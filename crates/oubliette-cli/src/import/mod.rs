@@ -11,7 +11,7 @@ pub(crate) mod lines;
 use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
-    io::{IsTerminal, Read, stderr, stdin},
+    io::{self, IsTerminal, Read, stderr, stdin},
     path::{Path, PathBuf},
 };
 
@@ -26,7 +26,7 @@ use super::rows::NOT_TAKEN;
 use super::{
     exit::{CliError, Exit},
     open::{Globals, Store},
-    output::{Out, agree, count, note, printable, stderr_style, to_stderr},
+    output::{Out, agree, clean, count, note, printable, stderr_style, to_stderr},
 };
 use appending::{Appender, Outcome};
 use lines::{Batch, Ids, Lines, Stop, What};
@@ -242,7 +242,7 @@ async fn take(
             out.json(&serde_json::json!({"line": line, "outcome": what, "reason": why}))?;
         } else {
             let line = stderr_style().strong(&format!("line {line}:"));
-            watch.aside(|| to_stderr(&format!("{line} {why}")));
+            watch.aside(|| to_stderr(&format!("{line} {}", clean(why))));
         }
     }
     watch.at(end, summary.lines);
@@ -301,7 +301,7 @@ const HELD: &str = "not imported: an earlier line of its stream is bad";
 /// Where the rows come from.
 struct Input {
     reader: Box<dyn Read + Send>,
-    /// The file's path; stdin has no name.
+    /// The file's path; stdin and other pipes have no name.
     name: Option<String>,
     /// How many bytes there are, where that is known.
     bytes: Option<u64>,
@@ -318,20 +318,28 @@ impl Input {
         if about.is_dir() {
             return Err(CliError::usage(format!("{} is a folder", path.display())));
         }
-        let name = path.canonicalize().map_err(failed)?.into_os_string().into_string();
-        // Two files could share a name that stands for both, and their rows the ids.
-        let name = match name {
-            Ok(name) => Some(name),
-            Err(_) if named => None,
-            Err(_) => {
-                let path = path.display();
-                return Err(CliError::usage(format!("the path of {path} is not UTF-8 text"))
-                    .with_hint("say --source NAME, from which rows without an id get theirs"));
-            }
-        };
+        let name = if named { None } else { name_of(path)? };
         let bytes = about.is_file().then_some(about.len());
         Ok(Self { reader: Box::new(file), name, bytes })
     }
+}
+
+/// The path of a file that is open, as a name for its rows. `None`: it is only a number of this process's, that of
+/// a pipe which a shell gave it (`import <(…)`, `import /dev/stdin`), and the next pipe has the same.
+fn name_of(path: &Path) -> Result<Option<String>, CliError> {
+    let full = match path.canonicalize() {
+        Ok(full) => full,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(CliError::failed(format!("{}: {error}", path.display()))),
+    };
+    if full.starts_with("/dev/fd") || full.starts_with("/proc") {
+        return Ok(None);
+    }
+    // Two files could share a name that stands for both, and their rows the ids.
+    full.into_os_string().into_string().map(Some).map_err(|_| {
+        CliError::usage(format!("the path of {} is not UTF-8 text", path.display()))
+            .with_hint("say --source NAME, from which rows without an id get theirs")
+    })
 }
 
 impl Stop {
@@ -339,7 +347,7 @@ impl Stop {
     pub(crate) fn told(self, of: &str) -> CliError {
         match self {
             Self::NoSource(line) => CliError::usage(format!(
-                "line {line}{of} has no id, and stdin has no name to make one from: say --source NAME"
+                "line {line}{of} has no id, and stdin, as any pipe, has no name to make one from: say --source NAME"
             )),
             Self::NotRows(line) => CliError::usage(format!(
                 "line {line}{of} is no row: import takes NDJSON, one JSON object a line, such as \

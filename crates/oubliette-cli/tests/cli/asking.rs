@@ -56,8 +56,8 @@ impl Terminal {
         self
     }
 
-    fn types(&mut self, text: &str) -> &mut Self {
-        self.script.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    fn types(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        self.script.stdin.as_mut().unwrap().write_all(text.as_ref()).unwrap();
         self
     }
 
@@ -128,6 +128,33 @@ fn a_signal_at_the_prompt_of_a_passphrase_leaves_the_terminal_as_it_was() {
     change.types("cuc").signals(&world, Signal::TERM);
     change.ends("143");
     world.ok(&["--dir", "plain", "read", "user-1"]);
+}
+
+/// All bytes that are not UTF-8 were one character, and passphrases of them one passphrase.
+#[test]
+fn a_passphrase_that_is_not_text_is_refused_before_anything_is_made() {
+    let world = world();
+    let Some(mut new) = Terminal::run(&world, "--dir new --kek passphrase append user-1 T") else {
+        return;
+    };
+    new.until("New passphrase of the root slot: ").types(b"cuck\xf8\xf9\n");
+    new.until("what was typed is not UTF-8 text").until("OUBLIETTE_PASSPHRASE");
+    new.ends("2");
+    assert!(!world.path("new").exists());
+    let mut asked = Terminal::run(&world, "read user-1").unwrap();
+    asked.until("Passphrase of the root slot: ").types(b"cuck\xf8\n");
+    asked.until("what was typed is not UTF-8 text");
+    asked.ends("2");
+}
+
+#[test]
+fn an_input_that_ends_at_the_prompt_of_a_passphrase_is_told_with_what_to_do() {
+    let world = world();
+    let Some(mut asked) = Terminal::run(&world, "read user-1") else { return };
+    asked.until("Passphrase of the root slot: ");
+    std::thread::sleep(HIDDEN_AFTER);
+    asked.types("\u{4}").until("type it, and Enter behind it; or set OUBLIETTE_PASSPHRASE");
+    asked.ends("1");
 }
 
 #[test]

@@ -469,3 +469,22 @@ fn a_key_that_a_restored_vault_learned_of_is_not_called_retired() {
     assert!(of(&keys[1]).contains("signs elsewhere"), "{table}");
     assert!(of(&keys[2]).contains("signs  "), "{table}");
 }
+
+/// It had two stanzas for one, and said `to 2`.
+#[test]
+fn a_recipient_who_is_named_twice_counts_once() {
+    let (world, to) = world();
+    world.write("recipients.txt", &to);
+    let twice = ["--to", &to, "--to", &to, "--recipients-file", "recipients.txt"];
+    let made = world.json(&[&["backup"], &twice[..], &["--expires", "90d", "a.age"]].concat());
+    assert_eq!(made[0]["recipients"], serde_json::json!([to]));
+}
+
+/// It told of an invalid length.
+#[test]
+fn a_backup_is_retired_by_its_whole_id() {
+    let (world, to) = world();
+    let made = back_up(&world, &to, "a.age");
+    let told = world.fails(2, &["backup", "retire", &made["backup"].as_str().unwrap()[..8]]);
+    assert!(told.contains("give the whole id") && !told.contains("length"), "{told}");
+}

@@ -226,6 +226,36 @@ fn a_key_given_in_the_place_of_its_source_is_not_repeated() {
     unharmed(&world);
 }
 
+/// A path or a file that somebody else wrote cleared the screen of who looked at its error.
+#[cfg(unix)]
+#[test]
+fn what_somebody_else_wrote_moves_no_cursor() {
+    let world = world();
+    let (odd, shown) = ("a\u{1b}[2Jb", "a\\u001b[2Jb");
+    world.write("policy.toml", "[[stream]]\nmatch = 'user-{id}'\n\"a\\u001b[2Jb\" = 1\n");
+    world.write(odd, "");
+    let kek = format!("file:{odd}.nix");
+    let made = format!("{odd}.age");
+    let to = crate::backup::keygen(&world, "key.txt");
+    for (code, args) in [
+        (1, &["policy", "check", "policy.toml"][..]),
+        (1, &["import", "a\u{1b}[2Jb.nix"]),
+        (1, &["--dir", odd, "append", "user-1", "T"]),
+        (1, &["--kek", kek.as_str(), "--dir", "new", "append", "user-1", "T"]),
+        (0, &["--dir", "a\u{1b}[2Jb-2", "vault", "create"]),
+        (0, &["backup", "--to", to.as_str(), "--expires", "9d", made.as_str()]),
+    ] {
+        let ran = world.run(args);
+        let told = format!("{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.code, code, "{args:?}: {told}");
+        assert!(!told.contains('\u{1b}') && told.contains(shown), "{args:?}: {told:?}");
+    }
+    // For programs it is what it is.
+    let json = rows(&world.fails(1, &["--json", "import", "a\u{1b}[2Jb.nix"])).remove(0);
+    assert!(json["error"].as_str().unwrap().contains(odd), "{json}");
+    unharmed(&world);
+}
+
 #[test]
 fn a_name_is_no_formula_in_a_spreadsheet() {
     let world = world();

@@ -17,7 +17,11 @@ fn the_exit_code_is_0_when_done() {
 fn the_exit_code_is_1_when_it_failed() {
     let world = World::new();
     let told = world.fails(1, &["read", "s-1"]);
-    assert!(told.contains("there is no data folder at ./oubliette-data"), "{told}");
+    for word in
+        ["there is no data folder at ./oubliette-data yet", "is --dir, or OUBLIETTE_DIR, right?"]
+    {
+        assert!(told.contains(word), "{told}");
+    }
     world.fails(1, &["import", "missing.ndjson"]);
     world.ok(&["append", "s-1", "T"]);
     let told = world.fails(1, &["plan", "s-2"]);

@@ -28,6 +28,21 @@ fn a_new_folder_says_where_its_root_slot_is() {
     world.ok(&["--dir", "d", "read", "s-1"]);
 }
 
+/// SQLite takes a relative name of this form for a URI: of a database in memory, or nowhere.
+#[test]
+fn a_folder_whose_name_begins_as_a_uri_is_a_folder() {
+    let world = World::new();
+    for dir in ["file:y", "file:x?mode=memory&a="] {
+        let create = ["--dir", dir, "vault", "create", "--pages", "sqlite"];
+        world.ok(&create);
+        world.ok(&["--dir", dir, "append", "s-1", "T", "--data", "\"kept\""]);
+        assert!(world.ok(&["--dir", dir, "read", "s-1"]).contains("kept"), "{dir}");
+        assert!(world.path(dir).join("events/events.db").is_file(), "{dir}");
+        let mut beside = fs::read_dir(world.dir.path()).unwrap();
+        assert!(beside.all(|entry| entry.unwrap().file_name() != "file:"), "{dir}");
+    }
+}
+
 /// `afile is not empty`, and a vault "without events" of a folder that was nowhere.
 #[test]
 fn the_path_that_was_looked_at_is_named_and_a_file_is_called_one() {
@@ -41,6 +56,8 @@ fn the_path_that_was_looked_at_is_named_and_a_file_is_called_one() {
     for args in [
         &["--dir", "afile", "append", "s-1", "T"] as &[&str],
         &["--dir", "afile", "read", "s-1"],
+        &["--dir", "afile/", "append", "s-1", "T"],
+        &["--dir", "afile/", "read", "s-1"],
         &["--dir", "new", "--store", "afile", "append", "s-1", "T"],
         &["--dir", "new", "--vault", "afile", "append", "s-1", "T"],
         &["--vault", "afile", "read", "s-1"],
@@ -51,6 +68,20 @@ fn the_path_that_was_looked_at_is_named_and_a_file_is_called_one() {
     let told = world.fails(1, &["--store", "afile", "read", "s-1"]);
     assert!(told.contains("it is not a folder"), "{told}");
     assert_eq!(fs::read_to_string(world.path("afile")).unwrap(), "a text");
+}
+
+/// `File exists`, of a folder that was not there.
+#[cfg(unix)]
+#[test]
+fn a_link_to_nothing_in_the_place_of_a_folder_is_called_one() {
+    let world = World::new();
+    std::os::unix::fs::symlink("gone", world.path("link")).unwrap();
+    let told = world.fails(1, &["--dir", "link", "append", "s-1", "T"]);
+    assert!(told.contains("link is a symbolic link to something that is not there"), "{told}");
+    assert!(!world.path("gone").exists() && !world.path("state").exists());
+    // Made where it leads to, it is a folder as any.
+    fs::create_dir(world.path("gone")).unwrap();
+    world.ok(&["--dir", "link", "append", "s-1", "T"]);
 }
 
 #[test]

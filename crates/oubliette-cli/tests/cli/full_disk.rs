@@ -15,6 +15,7 @@ use std::{
 
 use crate::common::*;
 use crate::skip::skipped;
+use crate::world::{Ran, World};
 use age::secrecy::ExposeSecret;
 use oubliette::{
     event::{ErasureId, KeyId, Layout, PolicyDigest, Timestamp},
@@ -266,6 +267,33 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     assert_eq!(shape(&all(&bank, "user-3").await), "pt");
     drop(bank);
     drop(small);
+}
+
+/// The signal of it ended the program without a word.
+#[test]
+fn a_file_beyond_the_limit_of_its_size_is_an_error_and_damages_nothing() {
+    let world = World::new();
+    for dir in ["old", "new"] {
+        if dir == "old" {
+            world.ok(&["--dir", dir, "append", "user-1", "T"]);
+        }
+        let program = world.command(&["--dir", dir, "append", "user-1", "T"]);
+        let mut limited = Command::new("sh");
+        limited.current_dir(world.dir.path()).args(["-c", "ulimit -f 16; exec \"$@\"", "sh"]);
+        limited.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        let ran = Ran::from(limited.output().unwrap());
+        assert_eq!(ran.code, 1, "{dir}: {}", ran.stderr);
+        assert!(ran.stderr.contains("error: "), "{dir}: {}", ran.stderr);
+        world.ok(&["--dir", dir, "append", "user-1", "T"]);
+        let whole = world.run(&["--dir", dir, "verify"]);
+        assert_eq!(whole.code, 0, "{dir}: {}{}", whole.stdout, whole.stderr);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -246,13 +246,40 @@ fn a_line_that_was_imported_with_other_content_is_not_lost_silently() {
     world.write("rows.ndjson", [row("s-1", " 1"), row("s-1", 9), row("s-3", 3)].concat());
     let ran = world.run(&["--json", "import", "rows.ndjson"]);
     assert_eq!((ran.code, counts(&ran)), (1, [0, 1, 0, 2, 0]), "{}", ran.stdout);
-    for line in &rows(&ran.stdout)[..2] {
-        assert!(line["reason"].as_str().unwrap().contains("other content"), "{line}");
+    for (line, how) in rows(&ran.stdout).iter().zip(["with other content", "in another stream"]) {
+        assert!(line["reason"].as_str().unwrap().contains(how), "{line}");
     }
     assert_eq!(world.data("s-1"), [1, 2]);
     // As a source of their own they are new.
     let ran = world.run(&["--json", "import", "rows.ndjson", "--source", "second"]);
     assert_eq!((ran.code, counts(&ran)), (0, [3, 0, 0, 0, 0]), "{}", ran.stdout);
+}
+
+/// "Other content" was said of the same content in another stream, and the stream that was asked named as the other.
+#[test]
+fn an_id_that_is_in_use_is_told_with_where() {
+    let world = World::new();
+    let split = "[[stream]]\nmatch = 'half-{id}'\nlayout = 'split'\npublic = ['/n']\n";
+    world.write("policy.toml", split);
+    let id = |n: u8| format!("6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d1{n}");
+    let with_id = |stream: &str, data: &str, n: u8| {
+        format!("{{\"stream\":\"{stream}\",\"type\":\"T\",\"data\":{data},\"id\":\"{}\"}}\n", id(n))
+    };
+    let first = with_id("s-1", "1", 1) + &with_id("half-1", r#"{"n":1}"#, 2);
+    let imported = world.feed(&["import", "-", "--policy", "policy.toml"], first);
+    assert_eq!(imported.code, 0, "{}", imported.stderr);
+    for (row, how) in [
+        (with_id("s-2", "1", 1), "in another stream"),
+        (with_id("s-1", "2", 1), "with other content"),
+        // One half of it is there, in the same stream.
+        (with_id("half-1", r#"{"n":1,"name":"E"}"#, 2), "with other content"),
+    ] {
+        let ran = world.feed(&["import", "-"], &row);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("in use by an event {how}")), "{}", ran.stderr);
+    }
+    let told = world.fails(1, &["append", "s-2", "T", "--data", "1", "--id", &id(1)]);
+    assert!(told.contains("already in use (asked for stream s-2)"), "{told}");
 }
 
 #[test]
@@ -292,6 +319,20 @@ fn stdin_needs_a_name_for_rows_without_ids() {
     let with_id =
         r#"{"stream":"s-1","type":"T","data":7,"id":"6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11"}"#;
     assert_eq!(world.feed(&["import", "-"], with_id).code, 0);
+}
+
+/// It was not found: its path leads to no file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_that_a_path_leads_to_is_read_as_stdin_is() {
+    let world = World::new();
+    for path in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let ran = world.feed(&["import", path], row("s-1", 1));
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains("say --source NAME"), "{}", ran.stderr);
+        let ran = world.feed(&["--json", "import", path, "--source", path], row("s-1", 1));
+        assert_eq!((ran.code, counts(&ran)), (0, [1, 0, 0, 0, 0]), "{}", ran.stderr);
+    }
 }
 
 #[test]

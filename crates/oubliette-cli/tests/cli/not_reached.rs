@@ -206,6 +206,38 @@ fn what_is_decided_needs_no_option_a_second_time() {
     assert_eq!(world.json(&["plan", "user-1"])[0].get("decided"), None);
 }
 
+/// Whoever is to be forgotten is readable until the store takes the announcement: to a process that carries it out
+/// once it can, and to no other.
+#[test]
+fn whose_erasure_is_decided_is_not_read_by_who_writes_nothing() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "Registered", "--data", r#"{"name":"Erika"}"#]);
+    let events = world.path("oubliette-data/events/events.db");
+    let on_events = |sql: &str| {
+        let db = rusqlite::Connection::open(&events).unwrap();
+        db.execute_batch(sql).unwrap();
+    };
+    let forget = ["forget", "user-1", "--reason", "ticket 1", "--yes"];
+    let read = ["--read-only", "--json", "read", "user-1"];
+    for event_type in ["Announced", "SubjectForgotten"] {
+        on_events(&format!(
+            "CREATE TRIGGER full BEFORE INSERT ON event WHEN NEW.type = '{event_type}' \
+             BEGIN SELECT RAISE(ABORT, 'full'); END"
+        ));
+        world.fails(1, &forget);
+        for is_full in [true, false] {
+            if !is_full {
+                on_events("DROP TRIGGER full");
+            }
+            let told = rows(&world.fails(1, &read));
+            let told = told.last().unwrap();
+            assert_eq!(told["kind"], "erasure.needs_writing", "{event_type}: {told}");
+        }
+    }
+    world.ok(&forget);
+    assert!(!world.ok(&read).contains("Erika"));
+}
+
 /// The keys are gone, and the store takes no tombstone.
 #[test]
 fn forgetting_again_does_not_call_done_what_still_waits_for_tombstones() {

@@ -324,3 +324,16 @@ fn what_can_be_judged_of_the_arguments_is_judged_before_anything_is_read() {
     }
     assert!(!world.path("oubliette-data").exists());
 }
+
+/// It was taken, and what came was no JSON.
+#[test]
+fn what_prints_no_rows_takes_no_json() {
+    let world = World::new();
+    for command in [&["man"][..], &["completions", "bash"]] {
+        for args in [[&["--json"], command].concat(), [command, &["--json"]].concat()] {
+            let told = world.fails(2, &args);
+            assert!(told.starts_with('{') && told.contains("--json has no effect"), "{told}");
+        }
+    }
+    assert_eq!(world.json(&["man", "--out", "pages"]).len(), 1);
+}

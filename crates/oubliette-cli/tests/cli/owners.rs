@@ -107,7 +107,7 @@ fn who_comes_back_comes_back_alone_and_is_told_so() {
     world.ok(&["append", "user-3", "Registered"]);
     world.ok(&["forget", "user-3", "--reason", "ticket 1", "--yes"]);
     let reopened = world.ok(&["reopen", "user-3"]);
-    assert!(reopened.contains("nothing depends on user-3 any more"), "{reopened}");
+    assert!(reopened.contains("if a stream depended on user-3"), "{reopened}");
     let reopened = world.ok(&["reopen", "bankaccount-3"]);
     assert!(reopened.contains("(AccountOpened, AccountTransferred)"), "{reopened}");
     let memo = ["append", "bankaccount-3", "Noted", "--data", r#"{"memo":"geheim"}"#];
@@ -127,4 +127,14 @@ fn an_owner_whose_name_fits_no_rule_is_warned_of() {
     assert!(checked.contains("no rule fits the streams that this names (`users-7x9`"), "{checked}");
     world.write("right.toml", OWNED.replace("add     = \"{/owner}\"", "add = \"user-{/owner}\""));
     assert!(!world.ok(&["policy", "check", "right.toml"]).contains("no rule fits"));
+}
+
+/// It said that nothing depends on them any more.
+#[test]
+fn where_nothing_can_depend_on_anybody_reopening_does_not_speak_of_it() {
+    let world = World::new();
+    world.ok(&["append", "account-7", "Opened"]);
+    world.ok(&["forget", "account-7", "--reason", "ticket 1", "--yes"]);
+    let reopened = world.ok(&["reopen", "account-7"]);
+    assert!(reopened.contains("admitted again") && !reopened.contains("depend"), "{reopened}");
 }

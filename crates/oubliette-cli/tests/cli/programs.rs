@@ -104,6 +104,12 @@ fn shells_complete_commands_and_their_options() {
             assert!(script.contains(word), "{shell}: {word}");
         }
         assert!(!script.contains("drill-reader"), "{shell} offers what is not for people");
+        // `import --dry-run` is there to say that there is none.
+        assert!(!script.contains("What people look for"), "{shell} offers what is hidden");
+        let of_import = script.lines().filter(|line| line.contains("--source"));
+        for line in of_import {
+            assert!(!line.contains("--dry-run"), "{shell}: {line}");
+        }
     }
     world.fails(2, &["completions", "ksh"]);
 }
@@ -122,4 +128,23 @@ fn each_command_has_a_manual_page() {
     assert!(!world.path("pages/oubliette-drill-reader.1").exists());
     world.write("file", "");
     world.fails(1, &["man", "--out", "file"]);
+}
+
+/// `--vault` and `--store` had no description, and only the first page a version.
+#[test]
+fn a_manual_page_describes_all_that_it_lists_and_has_a_version() {
+    let world = World::new();
+    world.ok(&["man", "--out", "pages"]);
+    let version = format!("oubliette {}", env!("CARGO_PKG_VERSION"));
+    for page in fs::read_dir(world.path("pages")).unwrap() {
+        let page = page.unwrap().path();
+        let text = fs::read_to_string(&page).unwrap();
+        assert!(text.contains(&version), "{}", page.display());
+        let lines: Vec<&str> = text.lines().collect();
+        // A paragraph of this kind has what is described, and then the description.
+        for paragraph in lines.windows(3).filter(|lines| lines[0] == ".TP") {
+            let is_described = !paragraph[2].is_empty() && !paragraph[2].starts_with('.');
+            assert!(is_described, "{}: {}", page.display(), paragraph[1]);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use oubliette::{
 use crate::{
     backup::keygen,
     common::folders::{copy, empty},
-    world::{World, rows},
+    world::{Ran, World, rows},
 };
 
 /// Vault and slot, but not the events.
@@ -303,4 +303,39 @@ fn one_option_accepts_the_gap_that_the_very_command_finds() {
         "{told}"
     );
     world.ok(&["read", "user-4"]);
+}
+
+/// The announcements are taken out, and vault and slot are put back: the tombstones are all that tells.
+#[test]
+fn a_tombstone_that_is_undone_is_never_passed_over() {
+    let world = World::new();
+    for user in ["user-1", "user-2"] {
+        world.ok(&["append", user, "UserRegistered", "--data", r#"{"name":"Erika"}"#]);
+    }
+    let image = tempfile::tempdir().unwrap();
+    copy(world.dir.path(), image.path());
+    world.ok(&["forget", "user-1", "--reason", "asked", "--yes"]);
+    world.ok(&["append", "user-2", "UserMoved", "--data", r#"{"to":"Leipzig"}"#]);
+    put_back(image.path(), world.dir.path());
+    let db = rusqlite::Connection::open(world.path("oubliette-data/events/events.db")).unwrap();
+    db.execute("DELETE FROM event WHERE type = 'Announced'", []).unwrap();
+    drop(db);
+    // Nothing tells the vault when it opens.
+    world.ok(&["inventory"]);
+    for args in [
+        &["read-all"][..],
+        &["read-all", "--backwards"],
+        &["read", "user-1"],
+        &["read", "user-1", "--backwards"],
+        &["subscribe", "--until-caught-up"],
+    ] {
+        let args = [&["--json"], args].concat();
+        let ended = world.run(&args);
+        assert!(ended.code == 1 && ended.stderr.contains("this tombstone says"), "{args:?}");
+        let ran = world.run(&[&args[..], &["--skip-unreadable"]].concat());
+        let of = |ran: &Ran| (ran.code, ran.stdout.clone(), ran.stderr.clone());
+        assert_eq!(of(&ran), of(&ended), "{args:?}");
+    }
+    let newest = ["read", "user-1", "--backwards", "--skip-unreadable"];
+    assert!(!world.run(&newest).stdout.contains("Erika"));
 }

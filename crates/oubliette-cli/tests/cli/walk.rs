@@ -108,11 +108,15 @@ fn import_read_forget_read_inventory() {
 
     let again = &world.json(&["forget", "user-456", "--reason", "again", "--yes"])[0];
     assert_eq!((&again["already"], &again["erasure"]), (&json!(true), &erased["erasure"]));
+    let members = |erased: &Value| erased.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(members(again), members(erased));
     // Where the plan names the erasure, the name is another one than of that yes or no.
     let plan = &world.json(&["plan", "user-456"])[0];
     assert_eq!((&plan["forgotten_by"], &plan["already"]), (&erased["erasure"], &Value::Null));
     let records = world.json(&["erasures"]);
     assert_eq!(records.len(), 1);
+    // That of `forget` is a later one.
+    assert!(world.ok(&["erasures"]).contains("destroyed in epoch"));
     assert_eq!(
         (&records[0]["reason"], &records[0]["done"]),
         (&json!("asked for it"), &json!(true))

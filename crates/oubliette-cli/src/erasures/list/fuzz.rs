@@ -1,6 +1,6 @@
 //! What is fuzzed of lists of erasures.
 
-use super::{Ends, ListError, Sum, bare, parse};
+use super::{Ends, ListError, Sum, bare, parse, without_mark};
 
 /// A list that is whole is read the same when its end does not count, and when it is exported again. Of a list with the
 /// right end, no line can be left out.
@@ -15,7 +15,7 @@ pub fn list(data: &[u8]) {
     }
 
     let Ok(text) = str::from_utf8(data) else { return };
-    let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !bare(line).is_empty());
+    let lines = text.lines().map(without_mark).filter(|line| !bare(line).is_empty());
     let lines: Vec<&str> = lines.collect();
     if lines.iter().any(|line| serde_json::from_str::<Ends>(line).is_ok()) {
         return;

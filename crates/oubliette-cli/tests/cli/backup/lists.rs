@@ -140,3 +140,13 @@ fn a_list_that_lacks_a_statement_about_keys_is_refused_by_that_name() {
     world.write("list.ndjson", list);
     world.ok(&[&RESTORE[..], &["--erasures", "list.ndjson"]].concat());
 }
+
+/// Only the mark before the first line was passed over.
+#[test]
+fn lists_that_were_joined_with_their_byte_order_marks_are_read() {
+    let (world, _) = world();
+    world.ok(&["forget", "user-3", "--reason", "asked", "--yes"]);
+    let list = format!("\u{feff}{}", world.ok(&["erasures", "export"]));
+    world.write("both.ndjson", list.repeat(2));
+    world.ok(&["erasures", "replay", "both.ndjson"]);
+}
