@@ -133,7 +133,7 @@ impl VerifiedBackup {
 ///
 /// use oubliette::{vault::{SlotConfig, backup::{BackupError, VerifiedBackup}}, *};
 /// # fn restore(verified: VerifiedBackup) -> Result<(), BackupError> {
-/// let slot = SlotConfig::from("/media/stick/bank.root");
+/// let slot = SlotConfig::from(Path::new("/media/stick/bank.root"));
 /// let prepared = verified.prepare(Path::new("vault"), slot, |_| {})?;
 /// // Open a layer over `prepared.vault()`, which applies the erasures since. Then others may find it:
 /// let restored = prepared.complete()?;

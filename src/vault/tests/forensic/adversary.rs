@@ -31,7 +31,7 @@ impl Hasher for WindowHasher {
     fn write(&mut self, window: &[u8]) {
         // Half of it is enough to tell most windows apart. The factor, 2^64 over the golden ratio, spreads what is
         // alike (Knuth, The Art of Computer Programming, volume 3, section 6.4).
-        let eight = |from: usize| u64::from_ne_bytes(window[from..from + 8].try_into().unwrap());
+        let eight = |from: usize| u64::from_le_bytes(window[from..from + 8].try_into().unwrap());
         let mixed = (eight(24) ^ eight(12).rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.0 = mixed ^ (mixed >> 32);
     }
