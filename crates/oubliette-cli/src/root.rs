@@ -197,7 +197,7 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
             tell_of_mirrors(globals.json, vault, |mirror| Path::new(mirror) == name)?;
         }
         Some(What::Mirror(MirrorArgs { what: MirrorWhat::Retire { path, lost } })) => {
-            vault.retire_mirror(path, *lost).await?;
+            globals.folder().retire_mirror(vault, path, *lost).await?;
         }
         Some(What::Counter(CounterArgs { what: CounterWhat::Bind { index } })) => {
             bind(vault, index).await?;

@@ -150,7 +150,15 @@ impl DataFolder {
                     let slot = SlotConfig::from(&root).with_mirror(mirror);
                     slot.refuse_unfit_mirrors().is_ok()
                 };
-                folder.mirrors = before.into_iter().filter(is_fit).collect();
+                let (fit, unfit): (Vec<_>, Vec<_>) = before.into_iter().partition(is_fit);
+                folder.mirrors = fit;
+                for mirror in unfit {
+                    tracing::warn!(
+                        mirror = %mirror.display(),
+                        "an attempt that was cut off wanted this mirror, and it is not taken on: name it again if you do, \
+                         and see whether it holds a root"
+                    );
+                }
             }
         }
         let slot = folder.slot(&root)?;

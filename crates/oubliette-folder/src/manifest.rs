@@ -29,7 +29,7 @@ use super::{
     settings::{Settings, Version, absolute, is_usual, noted, pretty, usual_settings},
     slot::{absolute_root, device},
 };
-use oubliette::vault::{Kek, PageStoreKind, Vault};
+use oubliette::vault::{Kek, PageStoreKind, SlotState, Vault};
 use oubliette_files::{durable, own, without_mark};
 
 /// What `oubliette.json` says in the version that this program knows: these members, and no others.
@@ -192,9 +192,9 @@ impl DataFolder {
         let path = |noted: Option<String>| noted.map(PathBuf::from);
         let root = self.root.clone().or_else(|| noted.root());
         let mut mirrors: Vec<_> = settings.mirrors.into_iter().map(PathBuf::from).collect();
-        // A mirror that became the slot is none any more.
+        // A mirror that became the slot is none any more. One that only leads to it may have a file of its own.
         if let Some(root) = &root {
-            mirrors.retain(|mirror| !own::is_same(mirror, root));
+            mirrors.retain(|mirror| mirror != root);
         }
         Self {
             root,
@@ -313,6 +313,37 @@ impl DataFolder {
             }
             Ok(())
         })
+    }
+
+    /// Takes a mirror from the user's settings.
+    pub(super) fn note_without_mirror(&self, path: &Path) -> Result<(), FolderError> {
+        self.note_settings(|settings| {
+            settings.mirrors.retain(|mirror| !own::is_same(Path::new(mirror), path));
+        })
+    }
+
+    /// Notes the mirrors that the slot has.
+    pub(super) fn note_mirrors(&self, slot: &SlotState) -> Result<(), FolderError> {
+        let mirrors = slot.mirrors.iter().map(|mirror| mirror.name.clone()).collect();
+        self.note_settings(|settings| settings.mirrors = mirrors)
+    }
+
+    /// Notes that a file is no longer what a move leaves behind.
+    pub(super) fn note_wanted(&self, path: &Path) -> Result<(), FolderError> {
+        self.note_settings(|settings| {
+            settings.moving_from =
+                settings.moving_from.take().filter(|from| !own::is_same(Path::new(from), path));
+        })
+    }
+
+    fn note_settings(&self, change: impl FnOnce(&mut Settings)) -> Result<(), FolderError> {
+        let (Found::Ours(noted) | Found::Unfinished(noted)) = self.look()? else { return Ok(()) };
+        let mut settings = noted.settings();
+        change(&mut settings);
+        if noted.settings.as_ref().is_none_or(|before| *before == settings) {
+            return Ok(());
+        }
+        self.note(&noted.with(settings))
     }
 
     fn note_changed(

@@ -99,7 +99,7 @@ impl DataFolder {
         let vault = Vault::open_as(&self.vault(), slot, self.how)?;
         let mirrors = vault.root_slot()?.mirrors;
         match mirrors.iter().any(|mirror| own::is_same(Path::new(&mirror.name), from)) {
-            true => vault.retire_mirror(from, false).await?,
+            true => self.retire_mirror(&vault, from, false).await?,
             false => remove_wiped(from)?,
         }
         self.note_places(&vault, &self.kek.clone().unwrap_or_default())

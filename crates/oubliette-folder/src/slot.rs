@@ -125,7 +125,30 @@ impl DataFolder {
             Found::Nothing => self.clone(),
         };
         folder.refuse_within(&SlotConfig::from(path))?;
-        Ok(vault.add_mirror(path).await?)
+        vault.add_mirror(path).await?;
+        // Whoever wants it as a mirror does not want the move that would destroy it.
+        self.note_wanted(path)
+    }
+
+    /// Retires a mirror of the root slot of this folder's vault, which is open: see [`Vault::retire_mirror`].
+    ///
+    /// # Errors
+    /// As of [`Vault::retire_mirror`].
+    pub async fn retire_mirror(
+        &self,
+        vault: &Vault,
+        path: &Path,
+        lost: bool,
+    ) -> Result<(), FolderError> {
+        // The user's settings first: a mirror that they name, and that the slot does not note any more, would be made
+        // again. Until the slot lets go of it, the slot names it.
+        self.note_without_mirror(path)?;
+        let retired = vault.retire_mirror(path, lost).await;
+        if retired.is_err() {
+            // It may be a mirror still: then it is one that can stand in for a lost slot.
+            self.note_mirrors(&vault.root_slot()?)?;
+        }
+        Ok(retired?)
     }
 
     /// The root slot at this location, guarded as this folder says.

@@ -26,6 +26,12 @@ impl SlotLocation {
         }
     }
 
+    /// Whether it is the file that a slot notes by this name.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        let path = self.file().and_then(|path| std::path::absolute(path).ok());
+        path.is_some_and(|path| path.to_str() == Some(name))
+    }
+
     /// Whether it is the file that a path leads to.
     pub(super) fn is_file(&self, path: &Path) -> bool {
         self.file().is_some_and(|own| is_same(own, path))

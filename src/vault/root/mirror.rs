@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Root,
+    Root, SlotLocation,
     file::{self, SectorFile},
     file_system::share_device,
     pair::{Pair, Records},
@@ -31,6 +31,8 @@ pub(super) struct Mirror {
     /// What was logged of that: the root changes several times in one command, and each time the same device is
     /// away.
     logged: Option<String>,
+    /// The file of the slot itself. A mirror that leads there now is none: it is neither opened nor written.
+    slot: Option<PathBuf>,
 }
 
 /// A mirror that is open.
@@ -41,18 +43,18 @@ struct Open {
 
 impl Mirror {
     /// One that the caller names.
-    pub(super) fn given(path: &Path) -> Result<Self, SlotError> {
+    pub(super) fn given(path: &Path, slot: &SlotLocation) -> Result<Self, SlotError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let name = match path.to_str() {
             Some(name) => name.to_owned(),
             None => return Err(refused(&path, "its path is not UTF-8")),
         };
-        let (confirmed, trouble, logged) = (None, None, None);
-        Ok(Self { path, name, confirmed, known: false, made: false, trouble, logged })
+        let noted = Noted { name, confirmed: None };
+        Ok(Self { path, known: false, ..Self::noted(&noted, slot) })
     }
 
     /// One that the slot notes.
-    pub(super) fn noted(noted: &Noted) -> Self {
+    pub(super) fn noted(noted: &Noted, slot: &SlotLocation) -> Self {
         Self {
             path: PathBuf::from(&noted.name),
             name: noted.name.clone(),
@@ -61,6 +63,7 @@ impl Mirror {
             made: false,
             trouble: None,
             logged: None,
+            slot: slot.file().cloned(),
         }
     }
 
@@ -98,6 +101,10 @@ impl Mirror {
 
     /// Opens it, where it is a slot of this vault, or one to be.
     fn open(&self, vault: Option<VaultId>) -> Result<Open, SlotError> {
+        // By a link or a mount that came since. Its own file is elsewhere, and may hold a root that must go.
+        if self.slot.as_ref().is_some_and(|slot| self.is_file(slot)) {
+            return Err(SlotError::Damaged("it leads to the root slot itself".to_owned()));
+        }
         let pair = Pair(Box::new(SectorFile::open(&self.path)?));
         let found = pair.look()?;
         found.refuse_other(vault)?;

@@ -419,14 +419,12 @@ impl State {
     }
 }
 
-/// The mirrors that the caller names, each file once, by whichever names. A slot that were its own mirror would be
-/// destroyed with it.
+/// The mirrors that the caller names, each file once, by whichever names; without one that became the slot.
 fn given(place: &SlotLocation, paths: &[PathBuf]) -> Result<Vec<Mirror>, SlotError> {
     let mut mirrors: Vec<Mirror> = Vec::new();
     for path in paths {
-        let mirror = Mirror::given(path)?;
-        refuse_slot(place, &mirror)?;
-        if !mirrors.iter().any(|known| known.is_file(path)) {
+        let mirror = Mirror::given(path, place)?;
+        if !place.is_named(&mirror.name) && !mirrors.iter().any(|known| known.is_file(path)) {
             mirrors.push(mirror);
         }
     }
@@ -438,6 +436,9 @@ fn given(place: &SlotLocation, paths: &[PathBuf]) -> Result<Vec<Mirror>, SlotErr
 /// # Errors
 /// [`SlotError::Mirror`].
 pub(super) fn new_mirrors(config: &SlotConfig) -> Result<Vec<Mirror>, SlotError> {
+    for path in &config.mirrors {
+        refuse_slot(&config.place, &Mirror::given(path, &config.place)?)?;
+    }
     let mirrors = given(&config.place, &config.mirrors)?;
     mirrors.iter().try_for_each(Mirror::refuse_used)?;
     Ok(mirrors)

@@ -219,7 +219,7 @@ fn state(record: &ErasureRecord, stale: &[MirrorState]) -> String {
         stale.iter().filter(|mirror| mirror.may_precede(record.epoch)).map(name).collect();
     match record {
         _ if record.destroyed && !mirrors.is_empty() => {
-            format!("mirror pending: {}", mirrors.join(", "))
+            format!("mirror pending: {}", output::printable(&mirrors.join(", ")))
         }
         _ if record.dealt_with.is_some() => "dealt with by hand".to_owned(),
         _ if record.replayed.is_some() => "applied again".to_owned(),

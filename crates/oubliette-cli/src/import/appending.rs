@@ -7,7 +7,7 @@ use std::{
 
 use futures::TryStreamExt;
 use oubliette::{
-    event::{EventId, NewEvent, StreamName},
+    event::{EventId, EventType, NewEvent, StreamName},
     store::{Append, EventStore, ExpectedRevision, ReadOptions, StoreError},
     words::chain,
 };
@@ -15,7 +15,7 @@ use oubliette::{
 use super::lines::{Batch, Line, What};
 use crate::{adoption::is_the_stores, open::Store};
 
-/// How many ids of such streams are remembered, at 16 bytes and some each.
+/// How many ids of such streams are remembered, with the events' types: at some fifty bytes each.
 const REMEMBERED: usize = 1_000_000;
 
 /// What happened to a line.
@@ -36,8 +36,8 @@ pub(super) enum Outcome {
 /// Puts batches into the store.
 pub(super) struct Appender {
     store: Store,
-    /// The ids in some streams, for telling what is there from what is refused.
-    seen: HashMap<StreamName, Option<HashSet<EventId>>>,
+    /// The ids and types in some streams, for telling what is there from what is refused.
+    seen: HashMap<StreamName, Option<HashMap<EventId, EventType>>>,
     remembered: usize,
     /// Streams of which a line was bad.
     held: HashSet<StreamName>,
@@ -140,15 +140,16 @@ impl Appender {
     async fn explain(&mut self, row: &Ready, error: StoreError) -> Result<Outcome, StoreError> {
         Ok(match error {
             StoreError::Forgotten { .. } => {
-                if self.is_there(&row.stream, row.event.id).await? {
-                    Outcome::Already
-                } else {
-                    Outcome::Forgotten(error.to_string())
+                match self.type_of(&row.stream, row.event.id).await? {
+                    // What of it is left cannot be compared here; its type is never sealed.
+                    Some(found) if found == row.event.event_type => Outcome::Already,
+                    Some(_) => Outcome::Bad(in_use(row, "with other content")),
+                    None => Outcome::Forgotten(error.to_string()),
                 }
             }
             StoreError::IdInUse { .. } => {
                 // Of a split event with this id only one half may be there: that is in this stream.
-                let is_here = matches!(self.is_there(&row.stream, row.event.id).await, Ok(true));
+                let is_here = matches!(self.type_of(&row.stream, row.event.id).await, Ok(Some(_)));
                 let how = if is_here { "with other content" } else { "in another stream" };
                 Outcome::Bad(in_use(row, how))
             }
@@ -157,18 +158,22 @@ impl Appender {
         })
     }
 
-    /// Whether an event is in a stream, of a forgotten subject or with an id that is in use: nothing is appended to
-    /// it any more.
-    async fn is_there(&mut self, stream: &StreamName, id: EventId) -> Result<bool, StoreError> {
+    /// The type of an event, if it is in a stream, of a forgotten subject or with an id that is in use: nothing is
+    /// appended to it any more.
+    async fn type_of(
+        &mut self,
+        stream: &StreamName,
+        id: EventId,
+    ) -> Result<Option<EventType>, StoreError> {
         if !self.seen.contains_key(stream) {
             if self.remembered > REMEMBERED {
                 self.seen.clear();
                 self.remembered = 0;
             }
-            let mut ids = HashSet::new();
+            let mut ids = HashMap::new();
             let mut events = self.store.read(stream, ReadOptions::default());
             while let Some(event) = events.try_next().await? {
-                ids.insert(event.id);
+                ids.insert(event.id, event.event_type);
                 if ids.len() > REMEMBERED {
                     break;
                 }
@@ -178,7 +183,7 @@ impl Appender {
             let known = (ids.len() <= REMEMBERED).then_some(ids);
             self.seen.insert(stream.clone(), known);
         }
-        Ok(self.seen.get(stream).and_then(Option::as_ref).is_some_and(|ids| ids.contains(&id)))
+        Ok(self.seen.get(stream).and_then(Option::as_ref).and_then(|ids| ids.get(&id)).cloned())
     }
 }
 

@@ -318,7 +318,8 @@ impl Input {
         if about.is_dir() {
             return Err(CliError::usage(format!("{} is a folder", path.display())));
         }
-        let name = if named { None } else { name_of(path)? };
+        // A pipe with a name gives other rows each time.
+        let name = if named || !about.is_file() { None } else { name_of(path)? };
         let bytes = about.is_file().then_some(about.len());
         Ok(Self { reader: Box::new(file), name, bytes })
     }

@@ -335,6 +335,39 @@ fn a_pipe_that_a_path_leads_to_is_read_as_stdin_is() {
     }
 }
 
+/// Its path gave ids to the rows, and the second row was taken for the first.
+#[test]
+#[cfg(unix)]
+fn a_pipe_with_a_name_gives_no_ids() {
+    let world = World::new();
+    let made = std::process::Command::new("mkfifo").arg(world.path("pipe")).status();
+    assert!(made.unwrap().success());
+    let pipe = world.path("pipe");
+    let writer = std::thread::spawn(move || std::fs::write(pipe, row("s-1", 1)));
+    let ran = world.run(&["import", "pipe"]);
+    let _ = writer.join();
+    assert!(ran.code == 2 && ran.stderr.contains("say --source NAME"), "{}", ran.stderr);
+}
+
+/// Somebody of the stream being forgotten, its id alone made it the event that is there.
+#[test]
+fn an_id_of_an_event_of_somebody_forgotten_is_no_other_events() {
+    let world = World::new();
+    world.write("policy.toml", "[[stream]]\nmatch = 's-{id}'\nsubject = 'user-{/by}'\n");
+    let id = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11";
+    let line = |kind: &str| {
+        format!("{{\"stream\":\"s-1\",\"type\":\"{kind}\",\"id\":\"{id}\",\"data\":{{\"by\":9}}}}")
+    };
+    let import = ["--json", "import", "-", "--policy", "policy.toml"];
+    assert_eq!(world.feed(&import, line("Paid")).code, 0);
+    world.ok(&["forget", "user-9", "--reason", "asked", "--yes"]);
+    let import = ["--json", "import", "-"];
+    let again = world.feed(&import, line("Paid"));
+    assert_eq!((again.code, counts(&again)), (0, [0, 1, 0, 0, 0]), "{}", again.stderr);
+    let other = world.feed(&import, line("TotallyOther"));
+    assert!(other.code == 1 && other.stdout.contains("with other content"), "{}", other.stdout);
+}
+
 #[test]
 fn metadata_bytes_and_subjects_are_kept() {
     let world = World::new();

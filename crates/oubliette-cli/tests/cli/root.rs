@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::World;
+use crate::{skip::skipped, world::World};
 
 fn root_key(world: &World, file: &str) -> Vec<u8> {
     fs::read(world.path(file)).unwrap()[104..136].to_vec()
@@ -155,6 +155,53 @@ fn a_clock_before_1970_is_refused_before_anything_is_opened() {
         assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     }
     assert_eq!(world.json(&["read", "s-1"]).len(), 1);
+}
+
+/// It was not noted any more, so that forgetting was done, and its own file kept the root before.
+#[test]
+#[cfg(unix)]
+fn a_mirror_that_leads_to_the_slot_keeps_the_erasure_pending() {
+    let world = World::new();
+    fs::create_dir(world.path("usb")).unwrap();
+    world.ok(&["--root", "slot", "--mirror", "usb/mirror", "append", "s-1", "T"]);
+    world.ok(&["append", "s-2", "T"]);
+    fs::rename(world.path("usb"), world.path("away")).unwrap();
+    fs::create_dir(world.path("usb")).unwrap();
+    fs::hard_link(world.path("slot"), world.path("usb/mirror")).unwrap();
+    let ran = world.run(&["forget", "s-1", "--reason", "r", "--yes"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("pending") && ran.stderr.contains("usb/mirror"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("leads to the root slot itself"), "{}", ran.stderr);
+    let told = world.fails(1, &["root", "mirror", "retire", "usb/mirror"]);
+    assert!(told.contains("leads to the root slot itself"), "{told}");
+    fs::remove_dir_all(world.path("usb")).unwrap();
+    fs::rename(world.path("away"), world.path("usb")).unwrap();
+    assert!(world.ok(&["erasures"]).contains("done"));
+    assert_eq!(world.json(&["root"])[0]["mirrors"][0]["stale"], false);
+}
+
+/// The user's settings named it still, and so it was made again, with the root.
+#[test]
+fn a_mirror_whose_file_cannot_be_removed_is_none_any_more() {
+    let world = World::new();
+    fs::create_dir(world.path("usb")).unwrap();
+    world.ok(&["--root", "slot", "--mirror", "usb/mirror", "append", "s-1", "T"]);
+    let change = |flag: &str| {
+        let changed =
+            std::process::Command::new("chattr").arg(flag).arg(world.path("usb")).output();
+        changed.is_ok_and(|changed| changed.status.success())
+    };
+    if !change("+a") {
+        let why = "a folder that nothing may be taken from (chattr +a) takes a privilege, and a file system for it";
+        return skipped("OUBLIETTE_REQUIRE_DISKS", why);
+    }
+    let told = world.run(&["root", "mirror", "retire", "usb/mirror"]);
+    assert!(change("-a"));
+    assert!(told.code == 1 && told.stderr.contains("its file stays, remove it"), "{}", told.stderr);
+    assert_eq!(world.json(&["root"])[0]["mirrors"], serde_json::json!([]));
+    world.ok(&["forget", "s-1", "--reason", "r", "--yes"]);
+    let left = fs::read(world.path("usb/mirror")).unwrap();
+    assert!(left.iter().all(|byte| *byte == 0), "it got a root again");
 }
 
 #[test]

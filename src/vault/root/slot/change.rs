@@ -54,7 +54,7 @@ impl State {
                 }
             }
             SlotChange::AddMirror(path) => {
-                let mirror = Mirror::given(&path)?;
+                let mirror = Mirror::given(&path, &self.place)?;
                 refuse_slot(&self.place, &mirror)?;
                 if self.mirrors.iter().any(|known| known.is_file(&path)) {
                     return self.write(root);
@@ -69,7 +69,7 @@ impl State {
                 added
             }
             SlotChange::RetireMirror { path, lost } => {
-                let name = Mirror::given(&path)?.name;
+                let name = Mirror::given(&path, &self.place)?.name;
                 // The name that is given, before another one that leads to the same file now.
                 let by_name = self.mirrors.iter().position(|mirror| mirror.name == name);
                 let by_file = || self.mirrors.iter().position(|mirror| mirror.is_file(&path));

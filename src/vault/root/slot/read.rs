@@ -1,7 +1,5 @@
 //! Reading the root: from the slot itself, or from a mirror that is newer.
 
-use std::path::Path;
-
 use super::{Binding, Counter, KekSecret, Known, Mirror, Noted, Own, Phase, Seal, State, Writes};
 use crate::{
     event::VaultId,
@@ -104,11 +102,11 @@ impl State {
     pub(super) fn note_mirrors(&mut self, records: &Records) {
         let noted: &[Noted] = records.first().map_or(&[], |(_, record)| &record.mirrors);
         for noted in noted {
-            // A mirror that became the slot itself.
-            if self.place.is_file(Path::new(&noted.name)) {
+            // A mirror that became the slot itself. One that only leads to it stays: its own file may be away.
+            if self.place.is_named(&noted.name) {
                 continue;
             }
-            let mut mirror = Mirror::noted(noted);
+            let mut mirror = Mirror::noted(noted, &self.place);
             match self.mirrors.iter_mut().find(|known| known.is_noted_as(&mirror)) {
                 Some(given) => {
                     mirror.trouble = given.trouble.take();
