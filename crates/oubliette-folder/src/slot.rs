@@ -125,9 +125,10 @@ impl DataFolder {
             Found::Nothing => self.clone(),
         };
         folder.refuse_within(&SlotConfig::from(path))?;
-        vault.add_mirror(path).await?;
-        // Whoever wants it as a mirror does not want the move that would destroy it.
-        self.note_wanted(path)
+        // Whoever wants it as a mirror does not want the move that would destroy it. Noted first, so that nothing fails
+        // once the mirror is there.
+        self.note_wanted(path)?;
+        Ok(vault.add_mirror(path).await?)
     }
 
     /// Retires a mirror of the root slot of this folder's vault, which is open: see [`Vault::retire_mirror`].
@@ -144,9 +145,12 @@ impl DataFolder {
         // again. Until the slot lets go of it, the slot names it.
         self.note_without_mirror(path)?;
         let retired = vault.retire_mirror(path, lost).await;
-        if retired.is_err() {
-            // It may be a mirror still: then it is one that can stand in for a lost slot.
-            self.note_mirrors(&vault.root_slot()?)?;
+        if retired.is_err()
+            && let Ok(slot) = vault.root_slot()
+            && let Err(error) = self.note_mirrors(&slot)
+        {
+            // It may be a mirror still, and then can stand in for a lost slot. What failed first is told, not this.
+            tracing::warn!(error = %oubliette::words::chain(&error), "the mirrors of the slot are not noted");
         }
         Ok(retired?)
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use oubliette::event::{EventId, NewEvent, StreamName};
+use oubliette_files::without_mark;
 use uuid::Uuid;
 
 use crate::rows::{self, NOT_TAKEN, Parsed, RowError};
@@ -174,7 +175,7 @@ impl<R: Read> Lines<R> {
                 return Ok(None);
             };
             // Each file that was joined to another may begin with a byte-order mark.
-            let text = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line);
+            let text = without_mark(&line);
             if whole && text.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
