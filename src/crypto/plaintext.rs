@@ -151,26 +151,15 @@ impl Plaintext {
         matches!(self.form, 1 | 3)
     }
 
-    /// The payload, where the body is the whole of it. Text keeps the memory that it was opened
-    /// in.
+    /// The payload, where the body is the whole of it.
     ///
     /// # Errors
     /// [`UnsealError::Malformed`] where text is not UTF-8.
-    pub fn into_whole(self) -> Result<Option<Payload>, UnsealError> {
-        let Self { mut bytes, body_at, body_end, form, .. } = self;
-        Ok(match form {
-            1 => {
-                bytes.truncate(body_end);
-                bytes.drain(..body_at);
-                if bytes.capacity() > 2 * bytes.len() {
-                    // It was padded.
-                    bytes.shrink_to_fit();
-                }
-                let text = String::from_utf8(bytes).map_err(|_| NOT_TEXT)?;
-                Some(Json::trusted(text).into())
-            }
-            3 => Some(Payload::Bytes(bytes[body_at..body_end].into())),
-            _ => None,
+    pub fn whole(&self) -> Result<Option<Payload>, UnsealError> {
+        Ok(match self.body()? {
+            Body::Json(text) => Some(Json::trusted(text).into()),
+            Body::Bytes(bytes) => Some(Payload::Bytes(bytes.into())),
+            Body::Nothing | Body::Fields(_) => None,
         })
     }
 
@@ -253,7 +242,7 @@ mod tests {
                 assert_eq!((plaintext.body(), plaintext.metadata()), (Ok(body), Ok("0 0 1 8")));
                 assert_eq!(plaintext.is_whole(), matches!(body, Body::Json(_) | Body::Bytes(_)));
                 assert_eq!(plaintext.policy(), PolicyDigest([9; 8]));
-                let whole = plaintext.into_whole().unwrap();
+                let whole = plaintext.whole().unwrap();
                 let whole = whole.as_ref().map(Payload::as_bytes);
                 let is_whole = matches!(body, Body::Json(_) | Body::Bytes(_));
                 assert_eq!(whole, is_whole.then(|| body.as_bytes()));

@@ -44,6 +44,11 @@ impl EventTag {
         base64url::decode_exactly(text).map(Self)
     }
 
+    /// Appends its text.
+    pub fn write(&self, text: &mut String) {
+        base64url::encode(&self.0, text);
+    }
+
     /// The beginning of the id of the vault that it names.
     pub(crate) fn vault(&self) -> &[u8] {
         &self.0[..VAULT_BYTES]
@@ -81,7 +86,7 @@ fn covering(key: &Hmac<Sha256>, associated: &[u8], tokens: &[Token]) -> Hmac<Sha
 impl fmt::Display for EventTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::with_capacity(TAG_BYTES * 4 / 3 + 1);
-        base64url::encode(&self.0, &mut text);
+        self.write(&mut text);
         f.write_str(&text)
     }
 }

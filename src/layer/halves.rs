@@ -40,10 +40,18 @@ pub(super) const PATIENCE: usize = 4096;
 pub(super) struct Found {
     /// The event, or its public half, under its logical stream.
     pub(super) event: RecordedEvent,
+    /// What was read of it so far; `None`: nothing that is worth keeping. Boxed, because all events are moved about,
+    /// and of most there is nothing.
+    pub(super) read: Option<Box<HeadAndHalf>>,
+}
+
+/// What was read of an event before it is opened.
+#[derive(Debug)]
+pub(super) struct HeadAndHalf {
     /// What its metadata say, or why they cannot be read.
     pub(super) head: Result<Head, Unreadable>,
-    /// Its private half; boxed, because most events have none and all are moved about.
-    pub(super) private: Option<Box<Half>>,
+    /// Its private half.
+    pub(super) private: Option<Half>,
 }
 
 /// The private half of an event.
@@ -55,17 +63,39 @@ pub(super) struct Half {
 
 impl Half {
     /// Of an event in this logical stream, if it is genuine.
-    pub(super) fn of(event: RecordedEvent, logical: &StreamName) -> Box<Self> {
+    pub(super) fn of(event: RecordedEvent, logical: &StreamName) -> Self {
         let head = Head::of(event.metadata.as_ref(), Some(logical)).map(Head::kept);
-        Box::new(Self { event, head })
+        Self { event, head }
     }
 }
 
 impl Found {
-    /// An event without a half, or whose half is not to be looked for.
-    fn alone(event: RecordedEvent) -> Self {
-        let head = Head::of(event.metadata.as_ref(), None);
-        Self { event, head, private: None }
+    /// An event of which nothing was read.
+    pub(super) fn unread(event: RecordedEvent) -> Self {
+        Self { event, read: None }
+    }
+
+    pub(super) fn new(
+        event: RecordedEvent,
+        head: Result<Head, Unreadable>,
+        private: Option<Half>,
+    ) -> Self {
+        // What is read again as fast as it is kept is not kept.
+        if private.is_none() && head.as_ref().is_ok_and(Head::is_brief) {
+            return Self::unread(event);
+        }
+        Self { event, read: Some(Box::new(HeadAndHalf { head, private })) }
+    }
+
+    /// Keeps what its metadata say, so that they are not read twice.
+    pub(super) fn set_head(&mut self, head: Result<Head, Unreadable>) {
+        self.read = Some(Box::new(HeadAndHalf { head, private: None }));
+    }
+
+    fn set_private(&mut self, half: Option<Half>) {
+        if let Some(read) = &mut self.read {
+            read.private = half;
+        }
     }
 }
 
@@ -81,6 +111,22 @@ pub(super) enum Joined {
     CaughtUp,
 }
 
+impl Joined {
+    /// How many bytes of payload it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let bytes =
+            |event: &RecordedEvent| event.data.as_ref().map_or(0, |data| data.as_bytes().len());
+        match self {
+            Self::Event(found) => {
+                let half = found.read.as_ref().and_then(|read| read.private.as_ref());
+                bytes(&found.event) + half.map_or(0, |half| bytes(&half.event))
+            }
+            Self::Misplaced(event, _) | Self::LoneHalf(event) => bytes(event),
+            Self::CaughtUp => 0,
+        }
+    }
+}
+
 /// Who reads all streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
@@ -94,11 +140,14 @@ pub(super) enum Audience {
 /// may be left out on purpose.
 pub(super) async fn document_of(
     event: &RecordedEvent,
-    head: Result<Head, Unreadable>,
-    private: Option<Box<Half>>,
+    read: Option<Box<HeadAndHalf>>,
     vault: Option<&dyn Keeper>,
     public_only: bool,
 ) -> Result<Document, Unreadable> {
+    let (head, private) = match read {
+        Some(read) => (read.head, read.private),
+        None => (Head::of(event.metadata.as_ref(), Some(&event.stream)), None),
+    };
     let Some(half) = private else {
         let document = Document::behind(head?, event)?;
         let is_enough = match (vault, &document) {
@@ -124,6 +173,11 @@ pub(super) async fn document_of(
     }
 }
 
+/// Whether an event is surely in one piece, where it belongs, and somebody's.
+pub(super) fn is_single(event: &RecordedEvent) -> bool {
+    Head::is_tag_at_most(event.metadata.as_ref()) && !event.is_announcement()
+}
+
 enum Waiting {
     Ready(Joined),
     /// For the private half with this id.
@@ -134,13 +188,13 @@ enum Waiting {
 /// is the one that is asked for: no look-up by id, but where another half is missing.
 #[derive(Default)]
 struct Held {
-    in_order: VecDeque<Box<Half>>,
+    in_order: VecDeque<Half>,
     /// Those past which another one was asked for.
-    others: HashMap<EventId, Box<Half>>,
+    others: HashMap<EventId, Half>,
 }
 
 impl Held {
-    fn take(&mut self, id: EventId) -> Option<Box<Half>> {
+    fn take(&mut self, id: EventId) -> Option<Half> {
         if self.in_order.front().is_some_and(|half| half.event.id == id) {
             return self.in_order.pop_front();
         }
@@ -152,7 +206,7 @@ impl Held {
         self.in_order.len() + self.others.len()
     }
 
-    fn let_go(&mut self) -> impl Iterator<Item = Box<Half>> {
+    fn let_go(&mut self) -> impl Iterator<Item = Half> {
         self.others.drain().map(|(_, half)| half).chain(self.in_order.drain(..))
     }
 }
@@ -179,7 +233,8 @@ pub(super) fn join_all<S: EventStore>(
     direction: Direction,
     audience: Audience,
 ) -> impl futures::Stream<Item = Result<Joined, StoreError>> + Send {
-    let join = Join {
+    // Boxed, because it is handed on with each event.
+    let join = Box::new(Join {
         layer,
         wanted,
         inner,
@@ -189,7 +244,7 @@ pub(super) fn join_all<S: EventStore>(
         queue: VecDeque::new(),
         held: Held::default(),
         last: None,
-    };
+    });
     stream::try_unfold(join, |mut join| async move {
         Ok(join.next().await?.map(|joined| (joined, join)))
     })
@@ -204,7 +259,7 @@ impl<S: EventStore> Join<S> {
                 Some(Waiting::Ready(joined)) => return Ok(Some(joined)),
                 Some(Waiting::Half(mut found, id)) if impatient => {
                     // Whether it can be done without, the opening says.
-                    found.private = self.layer.private_half(&found.event.stream, id).await?;
+                    found.set_private(self.layer.private_half(&found.event.stream, id).await?);
                     return Ok(Some(Joined::Event(found)));
                 }
                 Some(waiting) => self.queue.push_front(waiting),
@@ -217,6 +272,11 @@ impl<S: EventStore> Join<S> {
                     self.let_go();
                 }
                 Some(Delivery::CaughtUp) => self.ready(Joined::CaughtUp),
+                // The rule is that nothing waits, and it need not queue.
+                // By far the most frequent, and what comes first: it is nobody's half, and need not queue.
+                Some(Delivery::Event(event)) if self.queue.is_empty() && is_single(&event) => {
+                    return Ok(Some(Joined::Event(Found::unread(event))));
+                }
                 Some(Delivery::Event(event)) => self.take(event).await,
             }
         }
@@ -228,7 +288,7 @@ impl<S: EventStore> Join<S> {
             if self.audience == Audience::Auditors {
                 // Only what is signed counts of it: no note beside it, and no token in it.
                 event.metadata = None;
-                self.ready(Joined::Event(Found::alone(event)));
+                self.ready(Joined::Event(Found::unread(event)));
             }
             return;
         }
@@ -241,7 +301,7 @@ impl<S: EventStore> Join<S> {
         let names = self.halves_of(notes);
         let logical = logical_of(&self.layer.codec, &event.stream, notes, |_| names);
         if notes.public.is_some() && (logical.is_ok() || self.may_be_anothers(notes)) {
-            return self.take_half(Box::new(Half { event, head: Ok(head) }));
+            return self.take_half(Half { event, head: Ok(head) });
         }
         let id = notes.private;
         let private = id.and_then(|id| self.held.take(id));
@@ -254,7 +314,7 @@ impl<S: EventStore> Join<S> {
             && self.layer.needs_half(&event, &head.notes, self.wanted.as_deref()).await;
         let private = private.filter(|_| needs_half);
         let waits = needs_half && private.is_none();
-        let found = Found { event, head: Ok(head), private };
+        let found = Found::new(event, Ok(head), private);
         self.queue.push_back(match id {
             Some(id) if waits => Waiting::Half(found, id),
             _ => Waiting::Ready(Joined::Event(found)),
@@ -271,7 +331,7 @@ impl<S: EventStore> Join<S> {
         self.last.insert(last).1.clone()
     }
 
-    fn take_half(&mut self, half: Box<Half>) {
+    fn take_half(&mut self, half: Half) {
         let waits = |waiting: &&mut Waiting| matches!(waiting, Waiting::Half(_, id) if *id == half.event.id);
         if let Some(waiting) = self.queue.iter_mut().find(waits) {
             return waiting.resolve(half);
@@ -296,7 +356,7 @@ impl<S: EventStore> Join<S> {
         // Anybody can write what looks like a tombstone, and stops no reader.
         let passes = event.is_tombstone() && self.audience == Audience::Readers;
         self.ready(match passes {
-            true => Joined::Event(Found::alone(event)),
+            true => Joined::Event(Found::unread(event)),
             false => Joined::Misplaced(event, unreadable),
         });
     }
@@ -320,7 +380,7 @@ impl<S: EventStore> Layer<S> {
         &self,
         logical: &StreamName,
         id: EventId,
-    ) -> Result<Option<Box<Half>>, StoreError> {
+    ) -> Result<Option<Half>, StoreError> {
         let Some(names) = self.policy().reading_plan(logical).split_names else {
             return Ok(None);
         };
@@ -377,11 +437,11 @@ impl<S: EventStore> Layer<S> {
 }
 
 impl Waiting {
-    fn resolve(&mut self, private: Box<Half>) {
+    fn resolve(&mut self, private: Half) {
         let taken = std::mem::replace(self, Self::Ready(Joined::CaughtUp));
         *self = match taken {
             Self::Half(mut found, _) => {
-                found.private = Some(private);
+                found.set_private(Some(private));
                 Self::Ready(Joined::Event(found))
             }
             ready @ Self::Ready(_) => ready,
@@ -396,40 +456,64 @@ pub(super) fn join_one<S: EventStore>(
     logical: StreamName,
     names: &SplitNames,
     options: ReadOptions,
-) -> impl futures::Stream<Item = Result<Found, StoreError>> + Send + use<S> {
-    // Where in the private half to begin is not known, because its revisions are its own: from
-    // the same end as the public half, past what is not asked for.
-    let from_the_end = ReadOptions { direction: options.direction, ..ReadOptions::default() };
-    let (layer, names) = (Arc::clone(layer), names.clone());
+) -> impl futures::Stream<Item = Result<Joined, StoreError>> + Send + use<S> {
     let public = layer.store.read(&names.public, options);
-    // Read from when it is needed first: who wants public fields alone never needs it.
-    let private = None::<Peekable<EventStream>>;
-    stream::try_unfold((public, private), move |(mut public, mut private)| {
-        let (layer, logical) = (Arc::clone(&layer), logical.clone());
-        let (wanted, half_name) = (wanted.clone(), names.private.clone());
-        async move {
-            let Some(mut event) = public.try_next().await? else { return Ok(None) };
-            let head = layer.head_under(&event, &logical)?;
-            event.stream = logical;
-            let needs = layer.needs_half(&event, &head.notes, wanted.as_deref()).await;
-            let half = match head.notes.private.filter(|_| needs) {
-                Some(id) => {
-                    let read = || layer.store.read(&half_name, from_the_end).peekable();
-                    let private = private.get_or_insert_with(read);
-                    match next_is(private, id).await {
-                        Some(half) => Some(half?),
-                        // Where it is not next it may be gone, and the search for it would pass by those
-                        // of later events.
-                        None if layer.is_dead(&head.notes).await => None,
-                        None => find(private, id).await?,
-                    }
-                }
-                None => None,
-            };
-            let half = half.map(|half| Half::of(half, &event.stream));
-            Ok(Some((Found { event, head: Ok(head), private: half }, (public, private))))
-        }
+    // Boxed, because it is handed on with each event.
+    let halves = Box::new(Halves {
+        layer: Arc::clone(layer),
+        wanted,
+        logical,
+        public,
+        private: None,
+        private_name: names.private.clone(),
+        direction: options.direction,
+    });
+    stream::try_unfold(halves, |mut halves| async move {
+        Ok(halves.next().await?.map(|found| (Joined::Event(found), halves)))
     })
+}
+
+/// The two halves of one stream, each in order.
+struct Halves<S> {
+    layer: Arc<Layer<S>>,
+    wanted: Option<Arc<Wanted>>,
+    logical: StreamName,
+    public: EventStream,
+    /// Read from when it is needed first: who wants public fields alone never needs it.
+    private: Option<Peekable<EventStream>>,
+    private_name: StreamName,
+    direction: Direction,
+}
+
+impl<S: EventStore> Halves<S> {
+    async fn next(&mut self) -> Result<Option<Found>, StoreError> {
+        let Some(mut event) = self.public.try_next().await? else { return Ok(None) };
+        let head = self.layer.head_under(&event, &self.logical)?;
+        event.stream = self.logical.clone();
+        let needs = self.layer.needs_half(&event, &head.notes, self.wanted.as_deref()).await;
+        let half = match head.notes.private.filter(|_| needs) {
+            Some(id) => {
+                let read = || {
+                    // Where in the private half to begin is not known, because its revisions are its own: from
+                    // the same end as the public half, past what is not asked for.
+                    let options =
+                        ReadOptions { direction: self.direction, ..ReadOptions::default() };
+                    self.layer.store.read(&self.private_name, options).peekable()
+                };
+                let private = self.private.get_or_insert_with(read);
+                match next_is(private, id).await {
+                    Some(half) => Some(half?),
+                    // Where it is not next it may be gone, and the search for it would pass by those
+                    // of later events.
+                    None if self.layer.is_dead(&head.notes).await => None,
+                    None => find(private, id).await?,
+                }
+            }
+            None => None,
+        };
+        let half = half.map(|half| Half::of(half, &self.logical));
+        Ok(Some(Found::new(event, Ok(head), half)))
+    }
 }
 
 /// The next half, if it has this id.

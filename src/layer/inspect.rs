@@ -33,8 +33,8 @@ impl Specimen {
             Joined::Event(Found { event, .. }) if event.is_announcement() => {
                 (event, Ok(Document::Clear), false)
             }
-            Joined::Event(Found { event, head, private }) => {
-                let document = document_of(&event, head, private, vault, false).await;
+            Joined::Event(Found { event, read }) => {
+                let document = document_of(&event, read, vault, false).await;
                 (event, document, false)
             }
             Joined::Misplaced(event, unreadable) => (event, Err(unreadable), false),

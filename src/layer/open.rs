@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use super::{
     CodecError, EventRef, Layer, Opened,
-    document::{Document, Head, Notes},
+    document::{Document, Notes},
     error::unreadable_event,
-    halves::{Found, Half, document_of},
+    halves::{Found, HeadAndHalf, document_of},
     opening::is_dead,
     tombstone::{self, Unvouched},
     wanted::{Wanted, pass_by},
@@ -18,31 +18,31 @@ use crate::{
 };
 
 impl<S: EventStore> Layer<S> {
-    /// Opens an event that was found in the store, as far as the vault can and its reader wants.
+    /// Opens an event that was found in the store, where it is, as far as the vault can and its reader wants.
     pub(super) async fn open(
         &self,
-        found: Found,
+        found: &mut Found,
         wanted: Option<&Wanted>,
-    ) -> Result<RecordedEvent, StoreError> {
-        let Found { mut event, head, private } = found;
+    ) -> Result<(), StoreError> {
+        let Found { event, read } = found;
         if event.is_tombstone() {
-            self.vouch(&mut event).await?;
-            return Ok(event);
+            return self.vouch(event).await;
         }
-        if wanted.is_some_and(|wanted| !wanted.takes(&event)) {
-            return Ok(pass_by(event));
+        if wanted.is_some_and(|wanted| !wanted.takes(event)) {
+            pass_by(event);
+            return Ok(());
         }
         let public_only = wanted.is_some_and(|wanted| wanted.public_only);
-        let opened = self.try_open(&event, head, private, public_only).await;
-        let opened = opened.map_err(|error| error.on_read(&event))?;
-        self.count(&event, opened.unsealed, opened.unvouched);
+        let opened = self.try_open(event, read.take(), public_only).await;
+        let opened = opened.map_err(|error| error.on_read(event))?;
+        self.count(event, opened.unsealed, opened.unvouched);
         event.data = opened.data;
         event.metadata = opened.metadata;
         event.subject = opened.subject;
         event.keys = opened.keys;
         event.shredded = opened.shredded;
         event.withheld = opened.withheld;
-        Ok(event)
+        Ok(())
     }
 
     /// Opens the public half of a split event, which is read by its own name and is under the
@@ -136,12 +136,11 @@ impl<S: EventStore> Layer<S> {
     pub(super) async fn try_open(
         &self,
         event: &RecordedEvent,
-        head: Result<Head, Unreadable>,
-        private: Option<Box<Half>>,
+        read: Option<Box<HeadAndHalf>>,
         public_only: bool,
     ) -> Result<Opened, CodecError> {
         let id = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
-        let mut document = document_of(event, head, private, self.keeper(), public_only).await?;
+        let mut document = document_of(event, read, self.keeper(), public_only).await?;
         let as_it_stands = || {
             // Only an event that has data reads as it is.
             let data = event.data.clone();

@@ -1,15 +1,14 @@
 //! Reading and subscribing through the layer.
 //!
-//! Opening is spread over the processor's cores in chunks, and comes out in order.
+//! Events are opened in chunks, by the task that reads them and, ahead of it, by other threads, and come out in order.
+
+mod queue;
 
 use std::{
-    collections::VecDeque,
     future, mem,
-    num::NonZeroUsize,
     pin::Pin,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     task::{Context, Poll, ready},
-    thread::available_parallelism,
     vec,
 };
 
@@ -17,32 +16,23 @@ use futures::{
     FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream,
 };
 
+use self::queue::{AHEAD_BYTES, CHUNK, Helper, Oldest, Queue};
 use super::{
     Layer, Oubliette,
     document::Head,
     error::unreadable_event,
-    halves::{Audience, Found, Joined, join_all, join_one},
+    halves::{Audience, Found, Joined, is_single, join_all, join_one},
     placement::Placement,
     wanted::Wanted,
 };
 use crate::{
     event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
-    runtime::{self, Task},
+    runtime,
     store::{
         Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
         StoreError, Subscription,
     },
 };
-
-/// How many events are opened in one go on one core.
-const CHUNK: usize = 128;
-/// Fewer than this are opened where they are: handing them to another thread costs more. So are all
-/// outside of a runtime.
-const FEW: usize = 8;
-/// How many chunks are read at once: one for each core, and one each for when it is done.
-/// Asked for once, because the system answers from files.
-static AHEAD: LazyLock<usize> =
-    LazyLock::new(|| 2 * available_parallelism().map_or(2, NonZeroUsize::get));
 
 pub(super) fn read<S: EventStore>(
     of: &Oubliette<S>,
@@ -58,12 +48,12 @@ pub(super) fn read<S: EventStore>(
         }
         Ok::<_, StoreError>(match layer.placement(&stream).await? {
             Placement::Single => {
-                let events = layer.store.read(&stream, options);
-                open_in_order::<_, OneStream>(layer, wanted, events)
+                let source = Source::Stream(layer.store.read(&stream, options));
+                InOrder::new(layer, wanted, source, as_event).boxed()
             }
             Placement::Split(names) => {
-                let found = join_one(&layer, wanted.clone(), stream, &names, options).boxed();
-                open_in_order::<_, TwoHalves>(layer, wanted, found)
+                let joined = join_one(&layer, wanted.clone(), stream, &names, options);
+                InOrder::new(layer, wanted, Source::Joined(joined.boxed()), as_event).boxed()
             }
         })
     };
@@ -78,7 +68,8 @@ pub(super) fn read_all<S: EventStore>(of: &Oubliette<S>, options: ReadAllOptions
     let joined =
         join_all(Arc::clone(layer), of.wanted.clone(), inner, options.direction, Audience::Readers);
     let joined = joined.take(options.limit.unwrap_or(usize::MAX));
-    open_in_order::<_, AllStreams>(Arc::clone(layer), of.wanted.clone(), joined.boxed())
+    let source = Source::Joined(joined.boxed());
+    InOrder::new(Arc::clone(layer), of.wanted.clone(), source, as_event).boxed()
 }
 
 pub(super) fn subscribe<S: EventStore>(
@@ -108,7 +99,8 @@ pub(super) fn subscribe<S: EventStore>(
             Joined::Misplaced(..) | Joined::LoneHalf(_) | Joined::CaughtUp => true,
         })
     });
-    open_in_order::<_, Deliveries>(Arc::clone(layer), of.wanted.clone(), joined.boxed())
+    let source = Source::Joined(joined.boxed());
+    InOrder::new(Arc::clone(layer), of.wanted.clone(), source, as_delivery).boxed()
 }
 
 fn public_half<S: EventStore>(
@@ -133,223 +125,229 @@ fn public_half<S: EventStore>(
     events.and_then(strip).boxed()
 }
 
-/// How what is found becomes what is delivered.
-trait Open<S>: 'static {
-    type Found: Send + 'static;
-    type Opened: Send + Unpin + 'static;
+/// How what was opened is delivered; `None`: it is not to be seen by this reader.
+type Deliver<T> = fn(Joined) -> Option<T>;
 
-    /// `None` where it is not to be seen.
-    fn open(
-        layer: &Layer<S>,
-        wanted: Option<&Wanted>,
-        found: Self::Found,
-    ) -> impl Future<Output = Result<Option<Self::Opened>, StoreError>> + Send;
+fn as_event(opened: Joined) -> Option<RecordedEvent> {
+    match opened {
+        Joined::Event(found) => Some(found.event),
+        Joined::Misplaced(..) | Joined::LoneHalf(_) | Joined::CaughtUp => None,
+    }
 }
 
-struct OneStream;
+fn as_delivery(opened: Joined) -> Option<Delivery> {
+    match opened {
+        Joined::CaughtUp => Some(Delivery::CaughtUp),
+        opened => as_event(opened).map(Delivery::Event),
+    }
+}
 
-impl<S: EventStore> Open<S> for OneStream {
-    type Found = RecordedEvent;
-    type Opened = RecordedEvent;
+/// Where events come from.
+enum Source {
+    /// One stream that is in one piece.
+    Stream(EventStream),
+    /// Their halves were looked for.
+    Joined(BoxStream<'static, Result<Joined, StoreError>>),
+}
 
-    async fn open(
-        layer: &Layer<S>,
-        wanted: Option<&Wanted>,
-        mut event: RecordedEvent,
-    ) -> Result<Option<RecordedEvent>, StoreError> {
-        if event.is_announcement() {
-            // They are not signed.
-            event.metadata = None;
-            return Ok(Some(event));
-        }
-        let head = Head::of(event.metadata.as_ref(), Some(&event.stream)).and_then(|head| {
-            layer.logical_of(&event.stream, &head.notes)?;
-            Ok(head)
-        });
-        match &head {
-            // A private half that is read by its own name is no event.
-            Ok(head) if head.notes.public.is_some() => return Ok(None),
-            // Anyone can write what looks like a tombstone, and stops no reader.
-            Err(unreadable) if !event.is_tombstone() => {
-                return Err(unreadable_event(unreadable.clone(), &event));
+impl Source {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Joined, StoreError>>> {
+        match self {
+            Self::Stream(events) => {
+                let unread = |event| Joined::Event(Found::unread(event));
+                events.poll_next_unpin(context).map(|next| next.map(|event| event.map(unread)))
             }
-            Ok(_) | Err(_) => {}
-        }
-        layer.open(Found { event, head, private: None }, wanted).await.map(Some)
-    }
-}
-
-struct TwoHalves;
-
-impl<S: EventStore> Open<S> for TwoHalves {
-    type Found = Found;
-    type Opened = RecordedEvent;
-
-    async fn open(
-        layer: &Layer<S>,
-        wanted: Option<&Wanted>,
-        found: Found,
-    ) -> Result<Option<RecordedEvent>, StoreError> {
-        layer.open(found, wanted).await.map(Some)
-    }
-}
-
-struct AllStreams;
-
-impl<S: EventStore> Open<S> for AllStreams {
-    type Found = Joined;
-    type Opened = RecordedEvent;
-
-    async fn open(
-        layer: &Layer<S>,
-        wanted: Option<&Wanted>,
-        joined: Joined,
-    ) -> Result<Option<RecordedEvent>, StoreError> {
-        Ok(match Deliveries::open(layer, wanted, joined).await? {
-            Some(Delivery::Event(event)) => Some(event),
-            Some(Delivery::CaughtUp) | None => None,
-        })
-    }
-}
-
-struct Deliveries;
-
-impl<S: EventStore> Open<S> for Deliveries {
-    type Found = Joined;
-    type Opened = Delivery;
-
-    async fn open(
-        layer: &Layer<S>,
-        wanted: Option<&Wanted>,
-        joined: Joined,
-    ) -> Result<Option<Delivery>, StoreError> {
-        match joined {
-            Joined::Event(found) => Ok(Some(Delivery::Event(layer.open(found, wanted).await?))),
-            Joined::Misplaced(event, unreadable) => Err(unreadable_event(unreadable, &event)),
-            Joined::LoneHalf(_) => Ok(None),
-            Joined::CaughtUp => Ok(Some(Delivery::CaughtUp)),
+            Self::Joined(joined) => joined.poll_next_unpin(context),
         }
     }
 }
 
 /// Opens what comes, several chunks at a time, and keeps the order. The first error ends it.
-fn open_in_order<S: EventStore, O: Open<S>>(
-    layer: Arc<Layer<S>>,
-    wanted: Option<Arc<Wanted>>,
-    found: BoxStream<'static, Result<O::Found, StoreError>>,
-) -> BoxStream<'static, Result<O::Opened, StoreError>> {
-    let (chunks, ready) = (VecDeque::new(), Vec::new().into_iter());
-    InOrder::<S, O> { layer, wanted, found, chunks, ready, ended: false }.boxed()
-}
-
-/// See [`open_in_order`]. By hand, because each combinator between an event and its reader moves
-/// some hundred bytes once more, on the one thread that the reader waits for.
-struct InOrder<S, O: Open<S>> {
-    layer: Arc<Layer<S>>,
-    wanted: Option<Arc<Wanted>>,
-    found: BoxStream<'static, Result<O::Found, StoreError>>,
-    /// The chunks being read, the oldest first.
-    chunks: VecDeque<Chunk<O::Opened>>,
-    ready: vec::IntoIter<Result<O::Opened, StoreError>>,
+///
+/// By hand, and each event where it is, because a struct of some hundred bytes is moved in each combinator, each
+/// future and each result between the store and the reader, and that came to more than deciphering it.
+///
+/// The task that reads opens the chunk that it wants next, where no other thread has begun with it: to have a third core
+/// open it moves it from cache to cache once more. Helpers open the chunks behind it: as many as there are cores beside
+/// this one and the store's; and where the store is quicker than its reader, one more.
+struct InOrder<S, T> {
+    opener: Opener<S>,
+    source: Source,
+    deliver: Deliver<T>,
+    queue: Arc<Queue>,
+    /// The chunk that this task opens itself, and its number: kept, where that has to wait for something.
+    opening: Option<(u64, BoxFuture<'static, Events>)>,
+    ready: vec::IntoIter<Result<Joined, StoreError>>,
     /// Whether nothing more is found, or nothing more may follow.
     ended: bool,
 }
 
-/// Where a chunk is opened: by the task that polls, or on another thread.
-enum Chunk<T> {
-    Here(BoxFuture<'static, Vec<Result<T, StoreError>>>),
-    There(Task<Vec<Result<T, StoreError>>>),
+/// Events as they were found, or as they were opened.
+type Events = Vec<Result<Joined, StoreError>>;
+
+/// What opening needs.
+struct Opener<S> {
+    layer: Arc<Layer<S>>,
+    wanted: Option<Arc<Wanted>>,
 }
 
-impl<T> Chunk<T> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Vec<Result<T, StoreError>>> {
-        match self {
-            Self::Here(opening) => opening.poll_unpin(context),
-            Self::There(task) => task
-                .poll_unpin(context)
-                .map(|done| done.unwrap_or_else(|error| vec![Err(error.into())])),
-        }
+impl<S: EventStore, T: Send + 'static> InOrder<S, T> {
+    fn new(
+        layer: Arc<Layer<S>>,
+        wanted: Option<Arc<Wanted>>,
+        source: Source,
+        deliver: Deliver<T>,
+    ) -> Self {
+        let (opener, queue) = (Opener { layer, wanted }, Arc::default());
+        let ready = Vec::new().into_iter();
+        Self { opener, source, deliver, queue, opening: None, ready, ended: false }
     }
-}
 
-impl<S: EventStore, O: Open<S>> InOrder<S, O> {
-    /// Takes what is there already, and has it opened.
+    /// Takes what is there already.
     fn gather(&mut self, context: &mut Context<'_>) {
-        while !self.ended && self.chunks.len() < *AHEAD {
-            let mut chunk = Vec::new();
-            let mut waits = false;
-            while chunk.len() < CHUNK && !self.ended && !waits {
-                match self.found.poll_next_unpin(context) {
+        let mut waits = false;
+        while !waits && !self.ended && self.queue.has_room() {
+            let (mut events, mut bytes) = (Vec::new(), 0);
+            while events.len() < CHUNK && bytes < AHEAD_BYTES && !self.ended && !waits {
+                match self.source.poll_next(context) {
                     Poll::Ready(Some(found)) => {
+                        bytes += found.as_ref().map_or(0, Joined::bytes);
                         self.ended = found.is_err();
-                        chunk.push(found);
+                        events.push(found);
                     }
                     Poll::Ready(None) => self.ended = true,
                     Poll::Pending => waits = true,
                 }
             }
-            if !chunk.is_empty() {
-                self.chunks.push_back(self.begin(chunk));
-            }
-            if waits {
-                return;
+            if !events.is_empty() {
+                self.queue.push(events, bytes);
             }
         }
     }
 
-    fn begin(&self, chunk: Vec<Result<O::Found, StoreError>>) -> Chunk<O::Opened> {
-        let (few, layer) = (chunk.len() < FEW, Arc::clone(&self.layer));
-        let opening = open_all::<S, O>(layer, self.wanted.clone(), chunk);
-        if few || !runtime::is_there() {
-            return Chunk::Here(opening.boxed());
+    /// Sees to it that there are as many helpers as there should be.
+    fn call_helpers(&self) {
+        if runtime::is_there() && self.queue.lacks_a_helper() {
+            let helper = Helper::new(&self.queue);
+            let opener = self.opener.clone();
+            // Without one it only takes longer.
+            let _ = runtime::spawn_blocking(move || helper.run(&opener));
         }
-        match runtime::spawn_blocking(move || runtime::block_on(opening)) {
-            Ok(opening) => Chunk::There(opening),
-            Err(error) => Chunk::Here(future::ready(vec![Err(error.into())]).boxed()),
+    }
+
+    /// The oldest chunk, opened; `None`: there is nothing more. While a helper is at it, this task opens a later one.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Events>> {
+        loop {
+            if let Some((number, opening)) = &mut self.opening {
+                let opened = ready!(opening.poll_unpin(context));
+                self.queue.put_back(*number, opened);
+                self.opening = None;
+            }
+            let (number, events) = match self.queue.oldest(context) {
+                Oldest::Opened(events) => return Poll::Ready(Some(events)),
+                Oldest::None if self.ended => return Poll::Ready(None),
+                Oldest::None | Oldest::InWork => return Poll::Pending,
+                Oldest::Closed(number, events) => (number, events),
+            };
+            self.opening = Some((number, self.opener.clone().open(events).boxed()));
         }
     }
 }
 
-impl<S: EventStore, O: Open<S>> Stream for InOrder<S, O> {
-    type Item = Result<O::Opened, StoreError>;
+impl<S: EventStore, T: Send + 'static> Stream for InOrder<S, T> {
+    type Item = Result<T, StoreError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            if let Some(opened) = this.ready.next() {
-                if opened.is_err() {
+            match this.ready.next() {
+                Some(Ok(opened)) => match (this.deliver)(opened) {
+                    Some(delivered) => return Poll::Ready(Some(Ok(delivered))),
+                    None => continue,
+                },
+                Some(Err(error)) => {
                     // Nothing follows an error.
                     this.ended = true;
-                    this.chunks.clear();
+                    this.queue.clear();
                     this.ready = Vec::new().into_iter();
+                    return Poll::Ready(Some(Err(error)));
                 }
-                return Poll::Ready(Some(opened));
+                None => {}
             }
             this.gather(context);
-            let opened = match this.chunks.front_mut() {
-                None if this.ended => return Poll::Ready(None),
-                None => return Poll::Pending,
-                Some(chunk) => ready!(chunk.poll(context)),
-            };
-            this.chunks.pop_front();
-            this.ready = opened.into_iter();
+            this.call_helpers();
+            match ready!(this.poll_chunk(context)) {
+                Some(opened) => this.ready = opened.into_iter(),
+                None => return Poll::Ready(None),
+            }
         }
     }
 }
 
-async fn open_all<S: EventStore, O: Open<S>>(
-    layer: Arc<Layer<S>>,
-    wanted: Option<Arc<Wanted>>,
-    chunk: Vec<Result<O::Found, StoreError>>,
-) -> Vec<Result<O::Opened, StoreError>> {
-    let mut opened = Vec::with_capacity(chunk.len());
-    for found in chunk {
-        match found {
-            Ok(found) => {
-                opened.extend(O::open(&layer, wanted.as_deref(), found).await.transpose());
+impl<S, T> Drop for InOrder<S, T> {
+    fn drop(&mut self) {
+        // Helpers stop at the next chunk.
+        self.queue.clear();
+    }
+}
+
+impl<S> Clone for Opener<S> {
+    fn clone(&self) -> Self {
+        Self { layer: Arc::clone(&self.layer), wanted: self.wanted.clone() }
+    }
+}
+
+impl<S: EventStore> Opener<S> {
+    /// Opens each of them in its place.
+    async fn open(self, mut events: Events) -> Events {
+        for found in &mut events {
+            if let Ok(joined) = found
+                && let Err(error) = open(&self.layer, self.wanted.as_deref(), joined).await
+            {
+                *found = Err(error);
             }
-            Err(error) => opened.push(Err(error)),
+        }
+        events
+    }
+}
+
+async fn open<S: EventStore>(
+    layer: &Layer<S>,
+    wanted: Option<&Wanted>,
+    joined: &mut Joined,
+) -> Result<(), StoreError> {
+    let found = match joined {
+        Joined::Event(found) => found,
+        Joined::Misplaced(event, unreadable) => {
+            return Err(unreadable_event(unreadable.clone(), event));
+        }
+        Joined::LoneHalf(_) | Joined::CaughtUp => return Ok(()),
+    };
+    if found.read.is_none() && !is_single(&found.event) {
+        let event = &mut found.event;
+        if event.is_announcement() {
+            // They are not signed.
+            event.metadata = None;
+            return Ok(());
+        }
+        let head = Head::of(event.metadata.as_ref(), Some(&event.stream)).and_then(|head| {
+            layer.logical_of(&event.stream, &head.notes)?;
+            Ok(head)
+        });
+        match head {
+            Ok(head) if head.notes.public.is_some() => {
+                // A private half that is read by its own name is no event.
+                if let Joined::Event(half) = mem::replace(joined, Joined::CaughtUp) {
+                    *joined = Joined::LoneHalf(half.event);
+                }
+                return Ok(());
+            }
+            // Anyone can write what looks like a tombstone, and stops no reader.
+            Err(unreadable) if !event.is_tombstone() => {
+                return Err(unreadable_event(unreadable, event));
+            }
+            head => found.set_head(head),
         }
     }
-    opened
+    layer.open(found, wanted).await
 }

@@ -127,12 +127,10 @@ impl<S: EventStore> Layer<S> {
         ids: &HashSet<EventId>,
     ) -> Result<HashMap<EventId, Said>, StoreError> {
         let mut evidence = HashMap::with_capacity(ids.len());
-        for Found { event, head, private } in
-            self.find(stream, ids.clone(), Ends::default()).await?
-        {
+        for Found { event, read } in self.find(stream, ids.clone(), Ends::default()).await? {
             // What does not open is still there in part, and nothing counts but what was
             // claimed before.
-            let opened = self.try_open(&event, head, private, false).await;
+            let opened = self.try_open(&event, read, false).await;
             let opened = match opened {
                 Ok(opened) => Some(opened),
                 Err(CodecError::Unreadable(unreadable)) if unreadable.is_newer() => {
@@ -166,15 +164,13 @@ impl<S: EventStore> Layer<S> {
     pub(super) async fn compare(&self, work: &Work, ends: Ends) -> Result<(), StoreError> {
         let asked: HashMap<EventId, &(NewEvent, CutEvent)> =
             work.events.iter().map(|asked| (asked.0.id, asked)).collect();
-        for Found { event, head, private } in
+        for Found { event, read } in
             self.find(&work.stream, asked.keys().copied().collect(), ends).await?
         {
             let stored = &event;
             let Some((asked, cut)) = asked.get(&stored.id) else { continue };
-            let opened = self
-                .try_open(stored, head, private, false)
-                .await
-                .map_err(|error| error.on_read(stored))?;
+            let opened =
+                self.try_open(stored, read, false).await.map_err(|error| error.on_read(stored))?;
             // A copy has the same holes each time; what is missing besides was lost here.
             let notes = Notes::of(stored.metadata.as_ref());
             let notes = notes.map_err(|unreadable| unreadable_event(unreadable, stored))?;
@@ -221,7 +217,7 @@ impl<S: EventStore> Layer<S> {
             let private = half_of(&head).and_then(|id| halves.remove(&id));
             let private = private.map(|half| Half::of(half, stream));
             event.stream = stream.clone();
-            Found { event, head, private }
+            Found::new(event, head, private)
         };
         Ok(events.into_iter().map(join).collect())
     }

@@ -65,12 +65,11 @@ impl Wanted {
     }
 }
 
-/// An event of which nothing is wanted.
-pub(super) fn pass_by(mut event: RecordedEvent) -> RecordedEvent {
+/// Makes an event one of which nothing is wanted.
+pub(super) fn pass_by(event: &mut RecordedEvent) {
     event.data = None;
     event.metadata = None;
     event.withheld = vec![not_wanted(vec!["*".to_owned()])];
-    event
 }
 
 pub(super) fn not_wanted(fields: Vec<String>) -> Withheld {

@@ -183,7 +183,10 @@ impl Filler {
             if i > 0 {
                 self.text.push(',');
             }
-            let deeper = group(below, depth, &member.key().unwrap_or_default());
+            let deeper = match below.is_empty() {
+                true => below,
+                false => group(below, depth, &member.key().unwrap_or_default()),
+            };
             met += deeper.len();
             self.piece(*member, deeper, depth)?;
         }

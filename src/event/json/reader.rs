@@ -227,7 +227,6 @@ impl<'a> Reader<'a> {
         members: usize,
         many: &mut HashSet<Cow<'a, str>>,
     ) -> Result<(), JsonError> {
-        let key = self.key_of(member)?;
         let siblings = || {
             let mut next = object + 1;
             std::iter::from_fn(move || {
@@ -237,17 +236,28 @@ impl<'a> Reader<'a> {
             })
         };
         let duplicate = if members < FEW {
-            siblings().any(|sibling| self.key_of(sibling).is_ok_and(|other| other == key))
+            siblings().any(|sibling| self.same_key(sibling, member))
         } else {
             if many.is_empty() {
                 many.extend(siblings().filter_map(|sibling| self.key_of(sibling).ok()));
             }
-            !many.insert(key)
+            !many.insert(self.key_of(member)?)
         };
         if duplicate {
             return Err(JsonError::DuplicateKey { at: self.entries[member].key as usize });
         }
         Ok(())
+    }
+
+    fn same_key(&self, one: usize, other: usize) -> bool {
+        let (a, b) = (&self.entries[one], &self.entries[other]);
+        if a.plain_key && b.plain_key {
+            let spelling = |entry: &Entry| {
+                self.text.as_bytes().get(entry.key as usize..entry.key_end as usize)
+            };
+            return a.key_end - a.key == b.key_end - b.key && spelling(a) == spelling(b);
+        }
+        matches!((self.key_of(one), self.key_of(other)), (Ok(a), Ok(b)) if a == b)
     }
 
     fn key_of(&self, member: usize) -> Result<Cow<'a, str>, JsonError> {

@@ -143,6 +143,21 @@ impl Head {
         Ok(Self { notes, metadata: Metadata::Read(text) })
     }
 
+    /// Whether there is so little to it that it need not be kept: it can be read again at no cost.
+    pub(crate) fn is_brief(&self) -> bool {
+        match self.metadata {
+            Metadata::Nothing => true,
+            Metadata::Unread(_) => self.notes.is_empty(),
+            Metadata::Read(_) => false,
+        }
+    }
+
+    /// Whether these metadata are absent, or the layer's tag and nothing else, as far as they look so: then they
+    /// say nothing of where the event is, nor of another half.
+    pub(crate) fn is_tag_at_most(metadata: Option<&Json>) -> bool {
+        metadata.is_none_or(Notes::look_like_a_tag)
+    }
+
     /// The same, to be kept for some time: without the places of its values, if these are many. An event of ours has few;
     /// anybody who can write to the store may have made others.
     pub(crate) fn kept(mut self) -> Self {
@@ -374,7 +389,7 @@ impl Stored {
 
     fn open_data(&self, mut opened: Parts, gaps: bool) -> Result<Option<Payload>, Unreadable> {
         let whole = match opened.iter().position(Plaintext::is_whole) {
-            Some(at) => opened.swap_remove(at).into_whole()?,
+            Some(at) => opened.swap_remove(at).whole()?,
             None => None,
         };
         let mut parts: SmallVec<[Fillings<'_>; 1]> = SmallVec::new();

@@ -3,6 +3,7 @@
 use super::{
     Notes,
     digest::{Clear, digest},
+    notes,
 };
 use crate::{
     crypto::{EventTag, PublicDigest, Token},
@@ -54,7 +55,21 @@ impl Draft {
         if self.notes.is_empty() {
             return self.metadata.clone();
         }
-        Some(Json::trusted(with_member(self.metadata.as_ref(), LAYER_KEY, &self.notes.write())))
+        let front = self.metadata.as_ref().and_then(open_end);
+        let mut text = String::with_capacity(front.map_or(0, str::len) + notes::ROOM);
+        match front {
+            Some(front) => {
+                text.push_str(front);
+                text.push(',');
+            }
+            None => text.push('{'),
+        }
+        text.push('"');
+        text.push_str(LAYER_KEY);
+        text.push_str("\":");
+        self.notes.write(&mut text);
+        text.push('}');
+        Some(Json::trusted(text))
     }
 
     /// With the tag that vouches for it and for its tokens, which is bound to the digest and therefore not
@@ -132,13 +147,6 @@ fn beside(object: Option<&Json>, tokens: &[Token]) -> String {
     }
     text.push_str("]}");
     text
-}
-
-fn with_member(object: Option<&Json>, key: &str, value: &str) -> String {
-    match object.and_then(open_end) {
-        Some(front) => format!("{front},\"{key}\":{value}}}"),
-        None => format!("{{\"{key}\":{value}}}"),
-    }
 }
 
 /// The text of an object without its closing brace, white space and all; `None` where it has no

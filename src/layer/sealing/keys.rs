@@ -1,6 +1,6 @@
 //! The data keys that a piece of work needs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::try_join_all;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The keys of a piece of work.
-pub(super) struct Keys<'a>(HashMap<Whose<'a>, Arc<DataKey>>);
+pub(super) struct Keys<'a>(BTreeMap<Whose<'a>, Arc<DataKey>>);
 
 impl<'a> Keys<'a> {
     /// Those of an event's parts, in their order; fewer, where one is missing.
@@ -68,8 +68,8 @@ fn needs<'a>(
     work: &'a [Work],
     phase: Phase,
     begun: &[Vec<Option<Generation>>],
-) -> HashMap<Whose<'a>, (Layout, u32)> {
-    let mut needs = HashMap::new();
+) -> BTreeMap<Whose<'a>, (Layout, u32)> {
+    let mut needs = BTreeMap::new();
     for (i, work) in work.iter().enumerate() {
         let changes = |(_, cut): &(NewEvent, CutEvent)| {
             cut.owners.iter().any(|change| change.begins_generation())
@@ -95,8 +95,8 @@ async fn fetch<'a, V: StoreView>(
     codec: &Codec,
     vault: &dyn Keeper,
     view: &V,
-    needs: HashMap<Whose<'a>, (Layout, u32)>,
-) -> Result<HashMap<Whose<'a>, Arc<DataKey>>, V::Error> {
+    needs: BTreeMap<Whose<'a>, (Layout, u32)>,
+) -> Result<BTreeMap<Whose<'a>, Arc<DataKey>>, V::Error> {
     let policy = codec.policy().digest();
     let asked = needs.into_iter().map(|((stream, subject, generation), (layout, seals))| {
         key(vault, view, KeyRequest { stream, subject, generation, layout, policy }, seals)

@@ -25,7 +25,7 @@ use std::{
 };
 
 use crate::{
-    durable::{self, parent, sync_folder},
+    durable::{self, sync_folder},
     own,
     vault::{OpenVaultError, VaultError},
 };
@@ -103,7 +103,7 @@ fn is_unfinished_snapshot(name: &str) -> bool {
 /// what the drive fails to read for the end of its log, and writes over what comes after: one bad
 /// read while it opens would cost every key. What was read here it finds in the system's memory.
 fn read_through(log: &File) -> Result<(), VaultError> {
-    let mut part = vec![0; 1 << 20];
+    let mut part = vec![0; 1 << 18];
     let mut log = log;
     loop {
         match log.read(&mut part) {
@@ -142,8 +142,8 @@ impl SledFiles {
             synced: Mutex::default(),
         };
         files.sync_blobs()?;
-        // The folder itself may be new.
-        for folder in [&files.blobs, folder, parent(folder)] {
+        // The folder itself, which may be new, `prepare` made durable.
+        for folder in [&files.blobs, folder] {
             sync_folder(folder).map_err(VaultError::from_io)?;
         }
         Ok(files)

@@ -237,12 +237,10 @@ impl Tree {
         // First of all: a folder that is none of ours gets no lock.
         folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
-        // Its name and the names in it: who made or restored it may have been killed before these were
-        // durable. Lost, what is acknowledged from now on would be half a vault, or a draft, which the next
-        // restoration empties.
-        for folder in [durable::parent(folder), folder] {
-            durable::sync_folder(folder).map_err(VaultError::from_io)?;
-        }
+        // Its name: who made or restored it may have been killed before that was durable. Lost, what is acknowledged
+        // from now on would be half a vault, or a draft, which the next restoration empties. The names in it the page
+        // store makes durable, before it opens anything.
+        durable::sync_folder(durable::parent(folder)).map_err(VaultError::from_io)?;
         // Again: until we had the lock, another process may have moved the pages.
         let header = folder::read_header(folder)?;
         // Its database would write wherever a link leads.

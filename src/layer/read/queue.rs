@@ -1,0 +1,192 @@
+//! The chunks of events that were read and are not delivered yet, and those who open them.
+//!
+//! Chunks are numbered. Whoever opens one takes its events out and leaves its place; so the reader gets them in order, and no
+//! lock is held while anything is opened.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    task::Context,
+    thread::available_parallelism,
+};
+
+use futures::task::AtomicWaker;
+
+use super::{Events, Opener};
+use crate::{
+    TaskError, runtime,
+    store::{EventStore, StoreError},
+};
+
+/// How many events are opened in one go: the task that reads them does nothing else meanwhile.
+pub(super) const CHUNK: usize = 32;
+/// So many chunks may be read ahead: two pages of the embedded store …
+const AHEAD: usize = 32;
+/// … but of large events only about so many bytes.
+pub(super) const AHEAD_BYTES: usize = 8 * 1024 * 1024;
+/// With more chunks than this waiting, which is more than a page, the store is quicker than its reader.
+const BACKLOG: usize = AHEAD / 2 + 2;
+/// Asked for once, because the system answers from files.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| available_parallelism().map_or(2, NonZeroUsize::get));
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Queue {
+    chunks: Mutex<Chunks>,
+    /// The task that reads, where it waits for a chunk that a helper opens.
+    reader: AtomicWaker,
+}
+
+#[derive(Default)]
+struct Chunks {
+    list: VecDeque<Chunk>,
+    /// The number of the oldest.
+    first: u64,
+    /// How many bytes of payload are in all of them.
+    bytes: usize,
+    helpers: usize,
+}
+
+struct Chunk {
+    bytes: usize,
+    state: State,
+}
+
+enum State {
+    Closed(Events),
+    InWork,
+    Opened(Events),
+}
+
+/// What the reader has to do next.
+pub(super) enum Oldest {
+    /// There is no chunk.
+    None,
+    /// The oldest, to be delivered.
+    Opened(Events),
+    /// The oldest with which nobody has begun, to be opened and put back.
+    Closed(u64, Events),
+    /// Nothing: helpers are at all of them, and will wake it.
+    InWork,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Chunks> {
+        // No code panics while it holds this lock.
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        let chunks = self.lock();
+        chunks.list.len() < AHEAD && chunks.bytes < AHEAD_BYTES
+    }
+
+    pub(super) fn push(&self, events: Events, bytes: usize) {
+        let mut chunks = self.lock();
+        chunks.bytes += bytes;
+        chunks.list.push_back(Chunk { bytes, state: State::Closed(events) });
+    }
+
+    /// Takes the oldest chunk out, where it is opened; otherwise the oldest that the reader can open.
+    pub(super) fn oldest(&self, context: &Context<'_>) -> Oldest {
+        // Before they are looked at: who finishes one afterwards must find the waker.
+        self.reader.register(context.waker());
+        let mut chunks = self.lock();
+        match chunks.list.pop_front() {
+            None => Oldest::None,
+            Some(Chunk { bytes, state: State::Opened(events) }) => {
+                chunks.first += 1;
+                chunks.bytes -= bytes;
+                Oldest::Opened(events)
+            }
+            Some(chunk) => {
+                chunks.list.push_front(chunk);
+                match chunks.take_closed() {
+                    Some((number, events)) => Oldest::Closed(number, events),
+                    None => Oldest::InWork,
+                }
+            }
+        }
+    }
+
+    /// Puts a chunk back that was opened.
+    pub(super) fn put_back(&self, number: u64, events: Events) {
+        let mut chunks = self.lock();
+        let at = number.checked_sub(chunks.first).and_then(|at| usize::try_from(at).ok());
+        // It may have been let go of meanwhile.
+        if let Some(chunk) = at.and_then(|at| chunks.list.get_mut(at)) {
+            chunk.state = State::Opened(events);
+        }
+    }
+
+    /// Whether there is work for one helper more.
+    pub(super) fn lacks_a_helper(&self) -> bool {
+        let chunks = self.lock();
+        let spared = if chunks.list.len() > BACKLOG { 1 } else { 2 };
+        let closed = chunks.list.iter().filter(|chunk| matches!(chunk.state, State::Closed(_)));
+        chunks.helpers < CORES.saturating_sub(spared) && closed.count() > chunks.helpers + 1
+    }
+
+    /// Lets go of all that is not delivered.
+    pub(super) fn clear(&self) {
+        let mut chunks = self.lock();
+        chunks.first += chunks.list.len() as u64;
+        chunks.bytes = 0;
+        drop(mem::take(&mut chunks.list));
+    }
+}
+
+impl Chunks {
+    /// The oldest chunk with which nobody has begun, and its number.
+    fn take_closed(&mut self) -> Option<(u64, Events)> {
+        let closed = |chunk: &Chunk| matches!(chunk.state, State::Closed(_));
+        let at = self.list.iter().position(closed)?;
+        match mem::replace(&mut self.list[at].state, State::InWork) {
+            State::Closed(events) => Some((self.first + at as u64, events)),
+            State::InWork | State::Opened(_) => None,
+        }
+    }
+}
+
+/// A thread that opens chunks until there are none. It is counted from when it is called.
+pub(super) struct Helper {
+    queue: Arc<Queue>,
+    /// The chunk that it is at.
+    at: Option<u64>,
+}
+
+impl Helper {
+    pub(super) fn new(queue: &Arc<Queue>) -> Self {
+        queue.lock().helpers += 1;
+        Self { queue: Arc::clone(queue), at: None }
+    }
+
+    pub(super) fn run<S: EventStore>(mut self, opener: &Opener<S>) {
+        loop {
+            let taken = self.queue.lock().take_closed();
+            let Some((number, events)) = taken else { return };
+            self.at = Some(number);
+            let opened = runtime::block_on(opener.clone().open(events));
+            self.done(opened);
+        }
+    }
+
+    fn done(&mut self, opened: Events) {
+        if let Some(number) = self.at.take() {
+            self.queue.put_back(number, opened);
+            self.queue.reader.wake();
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.queue.lock().helpers -= 1;
+        // It panicked, or the runtime ended before it did: its reader must not wait for it.
+        let why = if std::thread::panicking() { TaskError::Panicked } else { TaskError::Cancelled };
+        self.done(vec![Err(StoreError::from(why))]);
+    }
+}
