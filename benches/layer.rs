@@ -21,8 +21,8 @@ use oubliette::{
     layer::Oubliette,
     policy::Policy,
     store::{
-        EventStore, EventStoreExt, EventStream, ExpectedRevision, ReadAllOptions, ReadOptions,
-        SqliteStore,
+        Append, EventStore, EventStoreExt, EventStream, ExpectedRevision, ReadAllOptions,
+        ReadOptions, SqliteStore,
     },
     vault::Vault,
 };
@@ -37,6 +37,9 @@ const LONG: u64 = 10_000;
 /// Over so many streams, where all are read.
 const STREAMS: u64 = 100;
 const WRITERS: u64 = 8;
+/// How many events an import appends at once, and to how many streams.
+const BATCH: u64 = 1000;
+const BATCHED_STREAMS: u64 = 5000;
 /// How many events a stream that is new gets, one after the other.
 const FIRST_EVENTS: u64 = 4;
 
@@ -274,6 +277,44 @@ fn beginning(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     group.finish();
 }
 
+/// As an import does it: many events of many streams in one append.
+fn batching(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let mut group = criterion.benchmark_group("batch");
+    settings(&mut group);
+    let stores = Stores::create(runtime);
+    let Stores { bare, layered, .. } = &stores;
+    let (name, size) = SIZES[0];
+    let one = |_| {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed) % BATCHED_STREAMS;
+        let to = stream("sealed", &format!("batch{number}"));
+        Append::new(to, ExpectedRevision::Any, vec![event(size)])
+    };
+    fn append<S: EventStore>(runtime: &Runtime, to: &S, batches: Vec<Vec<Append>>) -> Duration {
+        runtime.block_on(async {
+            let start = Instant::now();
+            for batch in batches {
+                to.append(batch).await.unwrap();
+            }
+            start.elapsed()
+        })
+    }
+    let batches = |times| (0..times / BATCH).map(|_| (0..BATCH).map(one).collect()).collect();
+    let pair = Pair {
+        row: "batch",
+        case: format!("sealed, {name}, {BATCH} events of as many streams in one append"),
+        times: 5 * BATCH,
+        unit: "event",
+    };
+    ledger.pair(
+        &mut group,
+        &pair,
+        |times| append(runtime, bare, batches(times)),
+        |times| append(runtime, layered, batches(times)),
+    );
+    group.finish();
+}
+
 fn reading(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("read");
     settings(&mut group);
@@ -311,6 +352,7 @@ fn layer(criterion: &mut Criterion) {
     appending(criterion, &ledger, &runtime);
     storing(criterion, &ledger, &runtime);
     beginning(criterion, &ledger, &runtime);
+    batching(criterion, &ledger, &runtime);
     reading(criterion, &ledger, &runtime);
 }
 

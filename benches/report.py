@@ -28,6 +28,7 @@ ROWS = [
 # What explains the others, and has no target.
 BESIDE = [
     ("first", "Append the first events of new streams, each with a new key, against the same store bare", "rate", {}),
+    ("batch", "Append in batches through the layer, as an import does, against the same store bare", "rate", {}),
     ("stored", "Append to the bare store what the layer would give it, against the events as they are", "rate", {}),
     ("aead", "For comparison, the bare AEAD against itself", "times", {}),
     ("tag", "What the tag that survives the key costs beside it", "times", {}),
@@ -188,7 +189,7 @@ def page(found):
     yield "## How it was measured"
     yield ""
     yield (ROOT / "benches" / "method.md").read_text().strip()
-    for section in (decisions_section, scale_section, durable_section, instructions):
+    for section in (program_section, decisions_section, scale_section, durable_section, instructions):
         if text := section.marked():
             yield ""
             yield text
@@ -196,7 +197,7 @@ def page(found):
 
 if __name__ == "__main__":
     # They need this module.
-    import decisions_section, durable_section, history, instructions, scale_section
+    import decisions_section, durable_section, history, instructions, program_section, scale_section
 
     found = read_cases()
     history.keep(found)

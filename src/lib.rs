@@ -145,6 +145,7 @@
 extern crate self as oubliette;
 
 pub mod audit;
+mod cache;
 pub mod crypto;
 pub mod erasure;
 pub mod event;

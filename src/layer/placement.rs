@@ -14,6 +14,7 @@ use lru::LruCache;
 
 use super::{Codec, CodecError, Layer, document::Notes};
 use crate::{
+    cache::lru,
     event::{Json, RecordedEvent, StreamName},
     policy::SplitNames,
     store::{EventStore, EventStoreExt, ReadOptions, StoreError, Unreadable},
@@ -97,7 +98,7 @@ pub(super) struct Placements(Mutex<LruCache<StreamName, Placement>>);
 
 impl Default for Placements {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(KEPT)))
+        Self(Mutex::new(lru(KEPT)))
     }
 }
 

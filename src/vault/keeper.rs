@@ -35,6 +35,7 @@ use super::{
     Tagged, Vault, VaultError, Vouched, Watch, admission::Admission, commit::committer::Wanted,
 };
 use crate::{
+    cache::lru,
     crypto::{DataKey, EventTag, Token},
     event::{
         Era, ErasureId, ErasureRef, EventId, Generation, KeyId, Signature, SigningKeyId,
@@ -222,7 +223,7 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 impl Default for NewStreams {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(KEPT)))
+        Self(Mutex::new(lru(KEPT)))
     }
 }
 

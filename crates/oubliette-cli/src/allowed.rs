@@ -128,10 +128,8 @@ impl Globals {
         words: impl Iterator<Item = OsString>,
     ) -> Result<BTreeSet<String>, CliError> {
         let (mut said, mut once) = (BTreeSet::new(), BTreeSet::new());
-        let mut globals = Args::command();
-        globals.build();
-        let globals: Vec<&Arg> =
-            globals.get_arguments().filter(|argument| argument.is_global_set()).collect();
+        let all = Args::command();
+        let globals: Vec<&Arg> = globals(&all).collect();
         for level in levels(words.collect()) {
             for global in &globals {
                 let id = global.get_id().as_str();
@@ -167,13 +165,16 @@ fn add<T: Clone + PartialEq + Send + Sync + 'static>(
 /// What is said at each level of the command line: before the command, behind it, behind the next one. Clap's own
 /// answer has each global option once.
 pub(super) fn levels(mut words: Vec<OsString>) -> Vec<ArgMatches> {
-    let mut command = Args::command();
-    command.build();
+    // Not built, which would copy each global option to each command: most of what starting takes. One level after the
+    // other gets them here.
+    let all = Args::command();
+    let mut command = &all;
     let mut levels = Vec::new();
     loop {
-        let own = command
-            .get_arguments()
-            .filter(|argument| !argument.is_positional() || !command.has_subcommands());
+        let is_own =
+            |argument: &&Arg| command.get_arguments().any(|own| own.get_id() == argument.get_id());
+        let own = command.get_arguments().chain(globals(&all).filter(|global| !is_own(global)));
+        let own = own.filter(|argument| !argument.is_positional() || !command.has_subcommands());
         let own = own.filter(|argument| {
             !matches!(
                 argument.get_action(),
@@ -191,7 +192,7 @@ pub(super) fn levels(mut words: Vec<OsString>) -> Vec<ArgMatches> {
         // What is wrong with it is told already, or nothing is.
         let Ok(level) = level.try_get_matches_from(&words) else { return levels };
         let next = level.subcommand().and_then(|(name, rest)| {
-            let next = command.find_subcommand(name)?.clone();
+            let next = command.find_subcommand(name)?;
             let rest = rest.get_many::<OsString>("").into_iter().flatten().cloned();
             Some((next, std::iter::once(name.into()).chain(rest).collect()))
         });
@@ -199,6 +200,10 @@ pub(super) fn levels(mut words: Vec<OsString>) -> Vec<ArgMatches> {
         let Some(next) = next else { return levels };
         (command, words) = next;
     }
+}
+
+fn globals(all: &Command) -> impl Iterator<Item = &Arg> {
+    all.get_arguments().filter(|argument| argument.is_global_set())
 }
 
 fn no_effect(option: &str, why: &str) -> CliError {

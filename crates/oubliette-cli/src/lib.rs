@@ -53,9 +53,9 @@ mod vectors;
 mod verify;
 mod watch;
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{env, ffi::OsString, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 use oubliette::audit::drill::READER;
 
 use allowed::Touches;
@@ -104,6 +104,26 @@ struct Args {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Args {
+    /// What the words say.
+    ///
+    /// # Errors
+    /// They are not understood, or ask for help.
+    fn of(words: Vec<OsString>) -> Result<Self, clap::Error> {
+        // Clap copies each global option to each command before it reads a word. Where the first word names a command,
+        // that one is enough; what is wrong with the words then, or the help, all commands together say.
+        let all = Self::command();
+        let named = words.get(1).and_then(|word| all.find_subcommand(word.to_str()?));
+        let Some(named) = named else { return Self::try_parse_from(words) };
+        let one = Globals::augment_args(clap::Command::new(all.get_name().to_owned()));
+        let read = one.subcommand(named.clone()).try_get_matches_from(&words);
+        match read.map(|matches| Self::from_arg_matches(&matches)) {
+            Ok(Ok(args)) => Ok(args),
+            Ok(Err(_)) | Err(_) => Self::try_parse_from(words),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -198,7 +218,7 @@ pub fn main() -> ExitCode {
             Err(error) => misused::tell(&error).into(),
         };
     }
-    let mut args = match Args::try_parse() {
+    let mut args = match Args::of(env::args_os().collect()) {
         Ok(args) => args,
         Err(error) => return misused::tell(&error).into(),
     };

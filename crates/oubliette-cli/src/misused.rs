@@ -47,12 +47,12 @@ pub(super) fn tell(error: &clap::Error) -> Exit {
 
 /// An error for a command that is to be followed by another.
 fn incomplete(words: impl IntoIterator<Item = OsString>) -> CliError {
-    let mut command = Args::command();
-    command.build();
+    let all = Args::command();
+    let mut command = &all;
     let mut path = vec![command.get_name().to_owned()];
     for level in levels(words.into_iter().collect()) {
         let Some(name) = level.subcommand_name() else { break };
-        let Some(below) = command.find_subcommand(name).cloned() else { break };
+        let Some(below) = command.find_subcommand(name) else { break };
         path.push(name.to_owned());
         command = below;
     }

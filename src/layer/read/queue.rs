@@ -190,3 +190,117 @@ impl Drop for Helper {
         self.done(vec![Err(StoreError::from(why))]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Waker,
+    };
+
+    use futures::task::{ArcWake, waker};
+
+    use super::*;
+    use crate::layer::halves::Joined;
+
+    /// A chunk that is known by how long it is.
+    fn chunk(length: usize) -> Events {
+        (0..length).map(|_| Ok(Joined::CaughtUp)).collect()
+    }
+
+    fn queue(lengths: &[usize]) -> Arc<Queue> {
+        let queue = Arc::<Queue>::default();
+        lengths.iter().for_each(|length| queue.push(chunk(*length), 1));
+        queue
+    }
+
+    fn oldest(queue: &Queue) -> Oldest {
+        queue.oldest(&Context::from_waker(Waker::noop()))
+    }
+
+    struct Count(AtomicUsize);
+
+    impl ArcWake for Count {
+        fn wake_by_ref(count: &Arc<Self>) {
+            count.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn chunks_come_out_in_order_whoever_opens_them_first() {
+        let queue = queue(&[1, 2, 3]);
+        let mut helpers = [Helper::new(&queue), Helper::new(&queue), Helper::new(&queue)];
+        for helper in &mut helpers {
+            let (number, events) = queue.lock().take_closed().unwrap();
+            assert_eq!(events.len() as u64, number + 1);
+            helper.at = Some(number);
+        }
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = waker(Arc::clone(&woken));
+        assert!(matches!(queue.oldest(&Context::from_waker(&waker)), Oldest::InWork));
+        helpers[2].done(chunk(3));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(matches!(oldest(&queue), Oldest::InWork));
+        helpers[0].done(chunk(1));
+        helpers[1].done(chunk(2));
+        for length in 1..=3 {
+            assert!(matches!(oldest(&queue), Oldest::Opened(events) if events.len() == length));
+        }
+        assert!(matches!(oldest(&queue), Oldest::None));
+    }
+
+    #[test]
+    fn the_reader_opens_a_later_chunk_while_a_helper_is_at_the_oldest() {
+        let queue = queue(&[1, 2]);
+        let mut helper = Helper::new(&queue);
+        helper.at = queue.lock().take_closed().map(|(number, _)| number);
+        assert!(matches!(oldest(&queue), Oldest::Closed(1, events) if events.len() == 2));
+        queue.put_back(1, chunk(2));
+        assert!(matches!(oldest(&queue), Oldest::InWork));
+        helper.done(chunk(1));
+        assert!(matches!(oldest(&queue), Oldest::Opened(events) if events.len() == 1));
+        assert!(matches!(oldest(&queue), Oldest::Opened(events) if events.len() == 2));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_helper_that_panicked() {
+        let queue = queue(&[5]);
+        let mut helper = Helper::new(&queue);
+        helper.at = queue.lock().take_closed().map(|(number, _)| number);
+        let ended = panic::catch_unwind(panic::AssertUnwindSafe(move || {
+            let _helper = helper;
+            panic!("while it opens");
+        }));
+        assert!(ended.is_err());
+        let Oldest::Opened(mut events) = oldest(&queue) else { panic!("it is waited for") };
+        let error = events.pop().unwrap().unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+        assert_eq!(queue.lock().helpers, 0);
+    }
+
+    #[test]
+    fn what_was_let_go_of_does_not_come_back() {
+        let queue = queue(&[1, 2]);
+        let (number, events) = queue.lock().take_closed().unwrap();
+        queue.clear();
+        queue.push(chunk(7), 1);
+        queue.put_back(number, events);
+        assert!(matches!(oldest(&queue), Oldest::Closed(2, events) if events.len() == 7));
+    }
+
+    #[test]
+    fn what_is_read_ahead_has_an_end_in_chunks_and_in_bytes() {
+        let many = Arc::<Queue>::default();
+        while many.has_room() {
+            many.push(chunk(1), 1);
+        }
+        assert_eq!(many.lock().list.len(), AHEAD);
+        let large = Arc::<Queue>::default();
+        large.push(chunk(1), AHEAD_BYTES);
+        assert!(!large.has_room());
+        large.put_back(0, chunk(1));
+        assert!(matches!(oldest(&large), Oldest::Opened(_)));
+        assert!(large.has_room());
+    }
+}

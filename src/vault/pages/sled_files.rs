@@ -103,7 +103,7 @@ fn is_unfinished_snapshot(name: &str) -> bool {
 /// what the drive fails to read for the end of its log, and writes over what comes after: one bad
 /// read while it opens would cost every key. What was read here it finds in the system's memory.
 fn read_through(log: &File) -> Result<(), VaultError> {
-    let mut part = vec![0; 1 << 18];
+    let mut part = vec![0; 1 << 16];
     let mut log = log;
     loop {
         match log.read(&mut part) {

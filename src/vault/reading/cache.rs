@@ -18,6 +18,7 @@ use std::{
 use lru::LruCache;
 
 use crate::{
+    cache::lru,
     crypto::DataKey,
     event::{ErasureId, Generation, KeyId, StreamName, Subject},
     vault::{KeyLookup, records::entries::today},
@@ -167,7 +168,7 @@ struct Shards<K: Hash + Eq, V>(Vec<Mutex<LruCache<K, V>>>, RandomState);
 impl<K: Hash + Eq, V> Shards<K, V> {
     fn new(room: usize) -> Self {
         let room = NonZeroUsize::new(room.div_ceil(SHARDS)).unwrap_or(NonZeroUsize::MIN);
-        let shards = (0..SHARDS).map(|_| Mutex::new(LruCache::new(room))).collect();
+        let shards = (0..SHARDS).map(|_| Mutex::new(lru(room))).collect();
         Self(shards, RandomState::new())
     }
 
