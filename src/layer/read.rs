@@ -16,7 +16,7 @@ use futures::{
     FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream,
 };
 
-use self::queue::{AHEAD_BYTES, CHUNK, Helper, Oldest, Queue};
+use self::queue::{CHUNK, Helper, Oldest, Queue};
 use super::{
     Layer, Oubliette,
     document::Head,
@@ -206,9 +206,12 @@ impl<S: EventStore, T: Send + 'static> InOrder<S, T> {
     /// Takes what is there already.
     fn gather(&mut self, context: &mut Context<'_>) {
         let mut waits = false;
-        while !waits && !self.ended && self.queue.has_room() {
+        while !waits
+            && !self.ended
+            && let Some(room) = self.queue.room()
+        {
             let (mut events, mut bytes) = (Vec::new(), 0);
-            while events.len() < CHUNK && bytes < AHEAD_BYTES && !self.ended && !waits {
+            while events.len() < CHUNK && bytes < room && !self.ended && !waits {
                 match self.source.poll_next(context) {
                     Poll::Ready(Some(found)) => {
                         bytes += found.as_ref().map_or(0, Joined::bytes);
@@ -237,16 +240,23 @@ impl<S: EventStore, T: Send + 'static> InOrder<S, T> {
 
     /// The oldest chunk, opened; `None`: there is nothing more. While a helper is at it, this task opens a later one.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Events>> {
+        let mut may_open = true;
         loop {
             if let Some((number, opening)) = &mut self.opening {
                 let opened = ready!(opening.poll_unpin(context));
                 self.queue.put_back(*number, opened);
                 self.opening = None;
+                // One at a time: other tasks of this thread wait meanwhile.
+                may_open = false;
             }
-            let (number, events) = match self.queue.oldest(context) {
+            let (number, events) = match self.queue.oldest(context, may_open) {
                 Oldest::Opened(events) => return Poll::Ready(Some(events)),
                 Oldest::None if self.ended => return Poll::Ready(None),
                 Oldest::None | Oldest::InWork => return Poll::Pending,
+                Oldest::Later => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Oldest::Closed(number, events) => (number, events),
             };
             self.opening = Some((number, self.opener.clone().open(events).boxed()));

@@ -112,10 +112,11 @@ impl Args {
     /// # Errors
     /// They are not understood, or ask for help.
     fn of(words: Vec<OsString>) -> Result<Self, clap::Error> {
-        // Clap copies each global option to each command before it reads a word. Where the first word names a command,
-        // that one is enough; what is wrong with the words then, or the help, all commands together say.
+        // Clap copies each global option to each command before it reads a word. The first word that names a command
+        // mostly is the command, and then that one is enough. Where it is not, or something is wrong with the words, or help
+        // is asked for, all commands together say so.
         let all = Self::command();
-        let named = words.get(1).and_then(|word| all.find_subcommand(word.to_str()?));
+        let named = words.iter().skip(1).find_map(|word| all.find_subcommand(word.to_str()?));
         let Some(named) = named else { return Self::try_parse_from(words) };
         let one = Globals::augment_args(clap::Command::new(all.get_name().to_owned()));
         let read = one.subcommand(named.clone()).try_get_matches_from(&words);
@@ -307,5 +308,47 @@ async fn run(args: Args) -> Result<(), CliError> {
             Err(CliError::Told(exit))
         }
         (ended, _) => ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one command alone reads in a command line, all of them together do.
+    #[test]
+    fn a_command_line_means_the_same_to_one_command_as_to_all() {
+        let before = [&[][..], &["--dir", "append"], &["--json", "--mirror", "m1"]];
+        let commands = [
+            &["append", "user-1", "T", "--data", "{}"][..],
+            &["read", "read", "--limit", "3"],
+            &["inventory"],
+            &["policy", "check", "read"],
+            &["root", "mirror", "add", "forget"],
+            &["forget", "user-1", "--reason", "read", "--yes"],
+            &["append", "user-1"],
+            &["policy"],
+            &["apend", "user-1", "T"],
+            &["help", "read"],
+            &[],
+        ];
+        let behind = [&[][..], &["--mirror", "m2", "--wait", "3s"], &["--nothing"], &["-h"]];
+        let mut understood = 0;
+        for before in before {
+            for command in commands {
+                for behind in behind {
+                    let words: Vec<_> = [&["oubliette"], before, command, behind].concat();
+                    let one = Args::of(words.iter().map(Into::into).collect());
+                    let all = Args::try_parse_from(&words);
+                    understood += u32::from(all.is_ok());
+                    let told = |read: Result<Args, clap::Error>| match read {
+                        Ok(args) => format!("{args:?}"),
+                        Err(error) => error.to_string(),
+                    };
+                    assert_eq!(told(one), told(all), "{words:?}");
+                }
+            }
+        }
+        assert!(understood > 30, "{understood}");
     }
 }

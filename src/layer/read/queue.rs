@@ -25,7 +25,7 @@ pub(super) const CHUNK: usize = 32;
 /// So many chunks may be read ahead: two pages of the embedded store …
 const AHEAD: usize = 32;
 /// … but of large events only about so many bytes.
-pub(super) const AHEAD_BYTES: usize = 8 * 1024 * 1024;
+const AHEAD_BYTES: usize = 8 * 1024 * 1024;
 /// With more chunks than this waiting, which is more than a page, the store is quicker than its reader.
 const BACKLOG: usize = AHEAD / 2 + 2;
 /// Asked for once, because the system answers from files.
@@ -69,6 +69,8 @@ pub(super) enum Oldest {
     Opened(Events),
     /// The oldest with which nobody has begun, to be opened and put back.
     Closed(u64, Events),
+    /// There is such a chunk, for the next time.
+    Later,
     /// Nothing: helpers are at all of them, and will wake it.
     InWork,
 }
@@ -79,9 +81,11 @@ impl Queue {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    /// How many bytes of payload the next chunk may have, more or less an event; `None`: it has to wait.
+    pub(super) fn room(&self) -> Option<usize> {
         let chunks = self.lock();
-        chunks.list.len() < AHEAD && chunks.bytes < AHEAD_BYTES
+        let left = AHEAD_BYTES.checked_sub(chunks.bytes).filter(|left| *left > 0);
+        left.filter(|_| chunks.list.len() < AHEAD)
     }
 
     pub(super) fn push(&self, events: Events, bytes: usize) {
@@ -90,8 +94,8 @@ impl Queue {
         chunks.list.push_back(Chunk { bytes, state: State::Closed(events) });
     }
 
-    /// Takes the oldest chunk out, where it is opened; otherwise the oldest that the reader can open.
-    pub(super) fn oldest(&self, context: &Context<'_>) -> Oldest {
+    /// Takes the oldest chunk out, where it is opened; otherwise the oldest that the reader can open, if it may.
+    pub(super) fn oldest(&self, context: &Context<'_>, may_open: bool) -> Oldest {
         // Before they are looked at: who finishes one afterwards must find the waker.
         self.reader.register(context.waker());
         let mut chunks = self.lock();
@@ -104,6 +108,9 @@ impl Queue {
             }
             Some(chunk) => {
                 chunks.list.push_front(chunk);
+                if !may_open && chunks.list.iter().any(Chunk::is_closed) {
+                    return Oldest::Later;
+                }
                 match chunks.take_closed() {
                     Some((number, events)) => Oldest::Closed(number, events),
                     None => Oldest::InWork,
@@ -126,7 +133,7 @@ impl Queue {
     pub(super) fn lacks_a_helper(&self) -> bool {
         let chunks = self.lock();
         let spared = if chunks.list.len() > BACKLOG { 1 } else { 2 };
-        let closed = chunks.list.iter().filter(|chunk| matches!(chunk.state, State::Closed(_)));
+        let closed = chunks.list.iter().filter(|chunk| chunk.is_closed());
         chunks.helpers < CORES.saturating_sub(spared) && closed.count() > chunks.helpers + 1
     }
 
@@ -139,11 +146,16 @@ impl Queue {
     }
 }
 
+impl Chunk {
+    fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed(_))
+    }
+}
+
 impl Chunks {
     /// The oldest chunk with which nobody has begun, and its number.
     fn take_closed(&mut self) -> Option<(u64, Events)> {
-        let closed = |chunk: &Chunk| matches!(chunk.state, State::Closed(_));
-        let at = self.list.iter().position(closed)?;
+        let at = self.list.iter().position(Chunk::is_closed)?;
         match mem::replace(&mut self.list[at].state, State::InWork) {
             State::Closed(events) => Some((self.first + at as u64, events)),
             State::InWork | State::Opened(_) => None,
@@ -216,7 +228,7 @@ mod tests {
     }
 
     fn oldest(queue: &Queue) -> Oldest {
-        queue.oldest(&Context::from_waker(Waker::noop()))
+        queue.oldest(&Context::from_waker(Waker::noop()), true)
     }
 
     struct Count(AtomicUsize);
@@ -238,7 +250,7 @@ mod tests {
         }
         let woken = Arc::new(Count(AtomicUsize::new(0)));
         let waker = waker(Arc::clone(&woken));
-        assert!(matches!(queue.oldest(&Context::from_waker(&waker)), Oldest::InWork));
+        assert!(matches!(queue.oldest(&Context::from_waker(&waker), true), Oldest::InWork));
         helpers[2].done(chunk(3));
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(matches!(oldest(&queue), Oldest::InWork));
@@ -255,6 +267,8 @@ mod tests {
         let queue = queue(&[1, 2]);
         let mut helper = Helper::new(&queue);
         helper.at = queue.lock().take_closed().map(|(number, _)| number);
+        let not_now = queue.oldest(&Context::from_waker(Waker::noop()), false);
+        assert!(matches!(not_now, Oldest::Later));
         assert!(matches!(oldest(&queue), Oldest::Closed(1, events) if events.len() == 2));
         queue.put_back(1, chunk(2));
         assert!(matches!(oldest(&queue), Oldest::InWork));
@@ -292,15 +306,17 @@ mod tests {
     #[test]
     fn what_is_read_ahead_has_an_end_in_chunks_and_in_bytes() {
         let many = Arc::<Queue>::default();
-        while many.has_room() {
+        while many.room().is_some() {
             many.push(chunk(1), 1);
         }
         assert_eq!(many.lock().list.len(), AHEAD);
         let large = Arc::<Queue>::default();
         large.push(chunk(1), AHEAD_BYTES);
-        assert!(!large.has_room());
+        assert_eq!(large.room(), None);
         large.put_back(0, chunk(1));
         assert!(matches!(oldest(&large), Oldest::Opened(_)));
-        assert!(large.has_room());
+        assert_eq!(large.room(), Some(AHEAD_BYTES));
+        large.push(chunk(1), 1000);
+        assert_eq!(large.room(), Some(AHEAD_BYTES - 1000));
     }
 }
