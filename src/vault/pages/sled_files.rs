@@ -19,7 +19,7 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -44,7 +44,7 @@ pub(super) fn prepare(folder: &Path) -> Result<(), OpenVaultError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let log = own::open(&folder.join(LOG), &mut options)?;
-    read_through(&log, last_snapshot(folder)?)?;
+    read_through(&log)?;
     if let Err(error) = write_through(&log) {
         tracing::warn!(
             %error, folder = %folder.display(),
@@ -99,62 +99,20 @@ fn is_unfinished_snapshot(name: &str) -> bool {
     })
 }
 
-/// Reads what sled reads of its log when it opens, for the error that doing so may meet. Sled takes
+/// Reads the log from its beginning to its end, for the error that doing so may meet. Sled takes
 /// what the drive fails to read for the end of its log, and writes over what comes after: one bad
 /// read while it opens would cost every key. What was read here it finds in the system's memory.
-///
-/// It reads the header of each segment, and the whole of those whose log began with the last snapshot or later. What is in
-/// older ones it reads when it is asked for, and says what fails. Returns how many bytes that were.
-fn read_through(log: &File, snapshot: u64) -> Result<u64, VaultError> {
+fn read_through(log: &File) -> Result<(), VaultError> {
+    let mut part = vec![0; 1 << 16];
     let mut log = log;
-    let segment = SEGMENT_BYTES as u64;
-    let (since, length) =
-        (snapshot - snapshot % segment, log.metadata().map_err(VaultError::from_io)?.len());
-    let (mut part, mut read, mut at) = (vec![0; 1 << 16], 0, 0);
-    while at < length {
-        let end = length.min(at + segment);
-        log.seek(SeekFrom::Start(at)).map_err(VaultError::from_io)?;
-        let mut header = [0; HEADER_BYTES];
-        let of_header = HEADER_BYTES.min((end - at) as usize);
-        log.read_exact(&mut header[..of_header]).map_err(VaultError::from_io)?;
-        read += of_header as u64;
-        if !is_before(&header, since) {
-            let mut left = log.take(end - at - of_header as u64);
-            loop {
-                match left.read(&mut part) {
-                    Ok(0) => break,
-                    Ok(some) => read += some as u64,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(VaultError::from_io(error)),
-                }
-            }
+    loop {
+        match log.read(&mut part) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(VaultError::from_io(error)),
         }
-        at = end;
     }
-    Ok(read)
-}
-
-/// The header of a segment: a checksum (4 bytes), where in the log the segment begins (8, all bits but the highest
-/// inverted), up to where the log was stable.
-const HEADER_BYTES: usize = 20;
-
-/// Whether a segment's log is before this. Where the header is damaged so that it says so, sled does not read the segment
-/// either: its checksum is wrong.
-fn is_before(header: &[u8; HEADER_BYTES], since: u64) -> bool {
-    let begins = header[4..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    begins ^ (u64::MAX >> 1) < since
-}
-
-/// Up to where in the log the last snapshot goes, by its name; 0 where there is none.
-fn last_snapshot(folder: &Path) -> Result<u64, VaultError> {
-    let mut last = 0;
-    for entry in fs::read_dir(folder).map_err(VaultError::from_io)? {
-        let name = entry.map_err(VaultError::from_io)?.file_name();
-        let at = name.to_str().and_then(|name| name.strip_prefix("snap."));
-        let at = at.filter(|at| at.len() == 16).and_then(|at| u64::from_str_radix(at, 16).ok());
-        last = last.max(at.unwrap_or(0));
-    }
-    Ok(last)
 }
 
 /// The files of one open database.
@@ -291,39 +249,6 @@ mod tests {
         ioctl_setflags(log, made - IFlags::SYNC).unwrap();
         drop(SledPages::open(temp.path()).unwrap());
         assert!(flags().unwrap().contains(IFlags::SYNC));
-    }
-
-    /// Of a long log only what was written since the vault was opened last.
-    #[test]
-    fn what_is_read_before_sled_opens_is_what_sled_reads() {
-        let temp = tempfile::tempdir().unwrap();
-        let log = || File::open(temp.path().join(LOG)).unwrap();
-        let fill = |rounds: u8| {
-            let pages = SledPages::open(temp.path()).unwrap();
-            for round in 0..rounds {
-                let puts = (0..64_u8).map(|name| (vec![name; 16], vec![round; 17_000])).collect();
-                pages.apply(Batch { puts, removals: Vec::new() }).unwrap();
-            }
-            pages.flush().unwrap();
-        };
-        fill(16);
-        let length = log().metadata().unwrap().len();
-        assert!(length > 4 * SEGMENT_BYTES as u64, "{length}");
-        // Before there is a snapshot of it, that is all.
-        assert_eq!(read_through(&log(), 0).unwrap(), length);
-        fill(0);
-        let snapshot = last_snapshot(temp.path()).unwrap();
-        assert!(snapshot > 0);
-        let read = read_through(&log(), snapshot).unwrap();
-        assert!(read <= 2 * SEGMENT_BYTES as u64, "{read} of {length}");
-        // What the header does not say to be older is read.
-        let mut header = [0; HEADER_BYTES];
-        for (begins, is_older) in [(0_u64, true), (99, true), (100, false), (u64::MAX >> 1, false)]
-        {
-            header[4..12].copy_from_slice(&(begins ^ (u64::MAX >> 1)).to_le_bytes());
-            assert_eq!(is_before(&header, 100), is_older, "{begins}");
-        }
-        assert!(!is_before(&[0; HEADER_BYTES], 100) && !is_before(&[0xFF; HEADER_BYTES], 100));
     }
 
     /// A node of large pages, which sled would keep in a file of its own with smaller segments.
