@@ -16,7 +16,7 @@ use futures::{
     FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream,
 };
 
-use self::queue::{CHUNK, Helper, Oldest, Queue};
+use self::queue::{CHUNK, Helper, IN_A_ROW, Oldest, Queue};
 use super::{
     Layer, Oubliette,
     document::Head,
@@ -177,6 +177,8 @@ struct InOrder<S, T> {
     queue: Arc<Queue>,
     /// The chunk that this task opens itself, and its number: kept, where that has to wait for something.
     opening: Option<(u64, BoxFuture<'static, Events>)>,
+    /// How many chunks it has opened since other tasks could run.
+    in_a_row: usize,
     ready: vec::IntoIter<Result<Joined, StoreError>>,
     /// Whether nothing more is found, or nothing more may follow.
     ended: bool,
@@ -200,7 +202,7 @@ impl<S: EventStore, T: Send + 'static> InOrder<S, T> {
     ) -> Self {
         let (opener, queue) = (Opener { layer, wanted }, Arc::default());
         let ready = Vec::new().into_iter();
-        Self { opener, source, deliver, queue, opening: None, ready, ended: false }
+        Self { opener, source, deliver, queue, opening: None, in_a_row: 0, ready, ended: false }
     }
 
     /// Takes what is there already.
@@ -240,20 +242,20 @@ impl<S: EventStore, T: Send + 'static> InOrder<S, T> {
 
     /// The oldest chunk, opened; `None`: there is nothing more. While a helper is at it, this task opens a later one.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Events>> {
-        let mut may_open = true;
         loop {
             if let Some((number, opening)) = &mut self.opening {
                 let opened = ready!(opening.poll_unpin(context));
                 self.queue.put_back(*number, opened);
                 self.opening = None;
-                // One at a time: other tasks of this thread wait meanwhile.
-                may_open = false;
+                self.in_a_row += 1;
             }
-            let (number, events) = match self.queue.oldest(context, may_open) {
+            // Other tasks of this thread wait meanwhile, and so do its timers.
+            let (number, events) = match self.queue.oldest(context, self.in_a_row < IN_A_ROW) {
                 Oldest::Opened(events) => return Poll::Ready(Some(events)),
                 Oldest::None if self.ended => return Poll::Ready(None),
                 Oldest::None | Oldest::InWork => return Poll::Pending,
                 Oldest::Later => {
+                    self.in_a_row = 0;
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -360,4 +362,47 @@ async fn open<S: EventStore>(
         }
     }
     layer.open(found, wanted).await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+
+    use super::*;
+    use crate::{
+        event::{Json, NewEvent},
+        policy::Policy,
+        store::{EventStoreExt, ExpectedRevision, MemoryStore},
+        vault::Vault,
+    };
+
+    /// Outside of a runtime there are no helpers, and the store in memory is always ready.
+    #[test]
+    fn a_reader_lets_other_tasks_run_now_and_then() {
+        const CHUNKS: usize = 20;
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let name = StreamName::new("user-1").unwrap();
+        let moved = || {
+            let event_type = EventType::new("Moved").unwrap();
+            NewEvent::new(event_type, Json::parse("{}").unwrap())
+        };
+        let layer = runtime.block_on(async {
+            let (vault, policy) = (Vault::in_memory().unwrap(), Policy::sealed_by_default());
+            let layer = Oubliette::open(MemoryStore::new(), vault, policy).await.unwrap();
+            let events = (0..CHUNKS * CHUNK).map(|_| moved()).collect();
+            layer.append_to(&name, ExpectedRevision::Any, events).await.unwrap();
+            layer
+        });
+        let mut events = layer.read(&name, ReadOptions::default());
+        let waker = noop_waker();
+        let (mut read, mut pauses) = (0, 0);
+        loop {
+            match events.poll_next_unpin(&mut Context::from_waker(&waker)) {
+                Poll::Ready(Some(event)) => read += usize::from(event.is_ok()),
+                Poll::Ready(None) => break,
+                Poll::Pending => pauses += 1,
+            }
+        }
+        assert_eq!((read, pauses), (CHUNKS * CHUNK, (CHUNKS - 1) / IN_A_ROW));
+    }
 }

@@ -22,6 +22,8 @@ use crate::{
 
 /// How many events are opened in one go: the task that reads them does nothing else meanwhile.
 pub(super) const CHUNK: usize = 32;
+/// How many chunks the reader opens before it lets other tasks run: at each the task may move to another core.
+pub(super) const IN_A_ROW: usize = 4;
 /// So many chunks may be read ahead: two pages of the embedded store …
 const AHEAD: usize = 32;
 /// … but of large events only about so many bytes.
