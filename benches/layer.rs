@@ -39,7 +39,7 @@ const STREAMS: u64 = 100;
 const WRITERS: u64 = 8;
 /// How many events an import appends at once, and to how many streams.
 const BATCH: u64 = 1000;
-const BATCHED_STREAMS: u64 = 5000;
+const BATCHED_STREAMS: u64 = 4000;
 /// How many events a stream that is new gets, one after the other.
 const FIRST_EVENTS: u64 = 4;
 
@@ -303,7 +303,7 @@ fn batching(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     let pair = Pair {
         row: "batch",
         case: format!("sealed, {name}, {BATCH} events of as many streams in one append"),
-        times: 5 * BATCH,
+        times: 2 * BATCH,
         unit: "event",
     };
     ledger.pair(
