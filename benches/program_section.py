@@ -24,8 +24,9 @@ COMMANDS = {
     "`append` of one event": ["append", "user-1", "UserMoved", "--data", '{"town":"Bremen"}'],
     "`read` of one stream": ["read", "user-0"],
     "`inventory`": ["inventory"],
-    "`--version`, which opens nothing": ["--version"],
 }
+#: What every command takes at least.
+NOTHING = "`--version`, which opens nothing"
 
 
 def environment(folder):
@@ -87,8 +88,9 @@ def importing(temporary):
                                      stdout=told, stderr=told)
             _, status, usage = os.wait4(child.pid, 0)
             told.seek(0)
-            if status or f"{share:,}" not in (said := told.read()) and str(share) not in said:
-                sys.exit(f"the import failed:\n{said}")
+            said = told.read()
+        if status or str(share) not in said.replace(",", ""):
+            sys.exit(f"the import failed:\n{said}")
         found[share] = (share / (time.perf_counter() - begun), usage.ru_maxrss / 1024)
     return found
 
@@ -97,11 +99,12 @@ def section():
     with tempfile.TemporaryDirectory(dir=report.TARGET) as temporary:
         temporary = pathlib.Path(temporary)
         folders = small_folders(temporary)
-        cases = [(pages, name) for name in COMMANDS for pages in folders if name.startswith("`--version") is False or pages == "sled"]
+        cases = {(name, pages): (folders[pages], words) for name, words in COMMANDS.items() for pages in folders}
+        cases[NOTHING, ""] = (temporary, ["--version"])
         times = {case: [] for case in cases}
         for turn in range(TURNS):
-            for pages, name in cases if turn % 2 else reversed(cases):
-                times[pages, name].append(took(folders[pages], COMMANDS[name]))
+            for case in times if turn % 2 else reversed(times):
+                times[case].append(took(*cases[case]))
         imports = importing(temporary)
     yield "## The program, from start to end"
     yield ""
@@ -109,12 +112,10 @@ def section():
     yield "read; each command is a process of its own, and all take turns."
     yield ""
     rows = []
-    for (pages, name), turns in times.items():
+    for (name, pages), turns in times.items():
         lower, median, upper = statistics.quantiles(turns, n=4)
-        opens = not name.startswith("`--version")
-        judged = ("met" if median <= TARGET else "**missed**") if opens else ""
-        rows.append([name, pages if opens else "", f"≤ {TARGET} ms" if opens else "", f"**{median:.1f} ms**",
-                     f"{lower:.1f} to {upper:.1f}", judged])
+        target, judged = (f"≤ {TARGET} ms", "met" if median <= TARGET else "**missed**") if pages else ("", "")
+        rows.append([name, pages, target, f"**{median:.1f} ms**", f"{lower:.1f} to {upper:.1f}", judged])
     yield from report.table(["command", "pages of the vault", "target", "median", "middle half", ""],
                             ["---", "---", "---:", "---:", "---:", "---"], rows)
     yield "The pages are in sled unless somebody says otherwise. Both make some twenty syncs of files and folders, and start a"

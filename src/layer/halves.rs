@@ -112,10 +112,12 @@ pub(super) enum Joined {
 }
 
 impl Joined {
-    /// How many bytes of payload it holds.
+    /// How many bytes of payload and metadata it holds.
     pub(super) fn bytes(&self) -> usize {
-        let bytes =
-            |event: &RecordedEvent| event.data.as_ref().map_or(0, |data| data.as_bytes().len());
+        let bytes = |event: &RecordedEvent| {
+            let metadata = event.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
+            metadata + event.data.as_ref().map_or(0, |data| data.as_bytes().len())
+        };
         match self {
             Self::Event(found) => {
                 let half = found.read.as_ref().and_then(|read| read.private.as_ref());

@@ -16,7 +16,7 @@ use futures::{
     FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream,
 };
 
-use self::queue::{CHUNK, Helper, IN_A_ROW, Oldest, Queue};
+use self::queue::{CHUNK, CHUNK_BYTES, Helper, IN_A_ROW, Oldest, Queue};
 use super::{
     Layer, Oubliette,
     document::Head,
@@ -171,13 +171,14 @@ impl Source {
 /// open it moves it from cache to cache once more. Helpers open the chunks behind it: as many as there are cores beside
 /// this one and the store's; and where the store is quicker than its reader, one more.
 struct InOrder<S, T> {
-    opener: Opener<S>,
+    layer: Arc<Layer<S>>,
+    opener: Opener,
     source: Source,
     deliver: Deliver<T>,
     queue: Arc<Queue>,
     /// The chunk that this task opens itself, and its number: kept, where that has to wait for something.
     opening: Option<(u64, BoxFuture<'static, Events>)>,
-    /// How many chunks it has opened since other tasks could run.
+    /// How many chunks it has opened and handed out since other tasks could run.
     in_a_row: usize,
     ready: vec::IntoIter<Result<Joined, StoreError>>,
     /// Whether nothing more is found, or nothing more may follow.
@@ -187,10 +188,12 @@ struct InOrder<S, T> {
 /// Events as they were found, or as they were opened.
 type Events = Vec<Result<Joined, StoreError>>;
 
-/// What opening needs.
-struct Opener<S> {
-    layer: Arc<Layer<S>>,
+/// How events are opened.
+#[derive(Clone)]
+struct Opener {
     wanted: Option<Arc<Wanted>>,
+    /// Whether it was seen that they are where they belong, as joining halves does.
+    placed: bool,
 }
 
 impl<S: EventStore, T: Send + 'static> InOrder<S, T> {
@@ -200,20 +203,18 @@ impl<S: EventStore, T: Send + 'static> InOrder<S, T> {
         source: Source,
         deliver: Deliver<T>,
     ) -> Self {
-        let (opener, queue) = (Opener { layer, wanted }, Arc::default());
-        let ready = Vec::new().into_iter();
-        Self { opener, source, deliver, queue, opening: None, in_a_row: 0, ready, ended: false }
+        let opener = Opener { wanted, placed: matches!(source, Source::Joined(_)) };
+        let (queue, ready) = (Arc::default(), Vec::new().into_iter());
+        let (opening, in_a_row, ended) = (None, 0, false);
+        Self { layer, opener, source, deliver, queue, opening, in_a_row, ready, ended }
     }
 
     /// Takes what is there already.
     fn gather(&mut self, context: &mut Context<'_>) {
         let mut waits = false;
-        while !waits
-            && !self.ended
-            && let Some(room) = self.queue.room()
-        {
+        while !waits && !self.ended && self.queue.has_room() {
             let (mut events, mut bytes) = (Vec::new(), 0);
-            while events.len() < CHUNK && bytes < room && !self.ended && !waits {
+            while events.len() < CHUNK && bytes < CHUNK_BYTES && !self.ended && !waits {
                 match self.source.poll_next(context) {
                     Poll::Ready(Some(found)) => {
                         bytes += found.as_ref().map_or(0, Joined::bytes);
@@ -234,34 +235,39 @@ impl<S: EventStore, T: Send + 'static> InOrder<S, T> {
     fn call_helpers(&self) {
         if runtime::is_there() && self.queue.lacks_a_helper() {
             let helper = Helper::new(&self.queue);
-            let opener = self.opener.clone();
+            let (layer, opener) = (Arc::downgrade(&self.layer), self.opener.clone());
             // Without one it only takes longer.
-            let _ = runtime::spawn_blocking(move || helper.run(&opener));
+            let _ = runtime::spawn_blocking(move || helper.run(&layer, &opener));
         }
     }
 
     /// The oldest chunk, opened; `None`: there is nothing more. While a helper is at it, this task opens a later one.
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Events>> {
         loop {
-            if let Some((number, opening)) = &mut self.opening {
-                let opened = ready!(opening.poll_unpin(context));
-                self.queue.put_back(*number, opened);
-                self.opening = None;
-                self.in_a_row += 1;
+            if self.in_a_row >= IN_A_ROW {
+                // Other tasks of this thread wait meanwhile, and so do its timers.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            // Other tasks of this thread wait meanwhile, and so do its timers.
-            let (number, events) = match self.queue.oldest(context, self.in_a_row < IN_A_ROW) {
-                Oldest::Opened(events) => return Poll::Ready(Some(events)),
-                Oldest::None if self.ended => return Poll::Ready(None),
-                Oldest::None | Oldest::InWork => return Poll::Pending,
-                Oldest::Later => {
-                    self.in_a_row = 0;
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
+            match self.queue.oldest(context) {
+                Oldest::Opened(events) => {
+                    self.in_a_row += 1;
+                    return Poll::Ready(Some(events));
                 }
-                Oldest::Closed(number, events) => (number, events),
-            };
-            self.opening = Some((number, self.opener.clone().open(events).boxed()));
+                Oldest::None if self.ended => return Poll::Ready(None),
+                Oldest::None => return Poll::Pending,
+                Oldest::Unopened => {}
+            }
+            if self.opening.is_none() {
+                let Some((number, events)) = self.queue.take_closed() else { return Poll::Pending };
+                let opening = self.opener.clone().open(Arc::clone(&self.layer), events);
+                self.opening = Some((number, opening.boxed()));
+            }
+            let Some((number, opening)) = &mut self.opening else { return Poll::Pending };
+            let opened = ready!(opening.poll_unpin(context));
+            self.queue.put_back(*number, opened);
+            self.opening = None;
+            self.in_a_row += 1;
         }
     }
 }
@@ -280,6 +286,7 @@ impl<S: EventStore, T: Send + 'static> Stream for InOrder<S, T> {
                 Some(Err(error)) => {
                     // Nothing follows an error.
                     this.ended = true;
+                    this.opening = None;
                     this.queue.clear();
                     this.ready = Vec::new().into_iter();
                     return Poll::Ready(Some(Err(error)));
@@ -288,7 +295,11 @@ impl<S: EventStore, T: Send + 'static> Stream for InOrder<S, T> {
             }
             this.gather(context);
             this.call_helpers();
-            match ready!(this.poll_chunk(context)) {
+            let polled = this.poll_chunk(context);
+            if polled.is_pending() {
+                this.in_a_row = 0;
+            }
+            match ready!(polled) {
                 Some(opened) => this.ready = opened.into_iter(),
                 None => return Poll::Ready(None),
             }
@@ -303,18 +314,12 @@ impl<S, T> Drop for InOrder<S, T> {
     }
 }
 
-impl<S> Clone for Opener<S> {
-    fn clone(&self) -> Self {
-        Self { layer: Arc::clone(&self.layer), wanted: self.wanted.clone() }
-    }
-}
-
-impl<S: EventStore> Opener<S> {
+impl Opener {
     /// Opens each of them in its place.
-    async fn open(self, mut events: Events) -> Events {
+    async fn open<S: EventStore>(self, layer: Arc<Layer<S>>, mut events: Events) -> Events {
         for found in &mut events {
             if let Ok(joined) = found
-                && let Err(error) = open(&self.layer, self.wanted.as_deref(), joined).await
+                && let Err(error) = open(&layer, &self, joined).await
             {
                 *found = Err(error);
             }
@@ -325,7 +330,7 @@ impl<S: EventStore> Opener<S> {
 
 async fn open<S: EventStore>(
     layer: &Layer<S>,
-    wanted: Option<&Wanted>,
+    opener: &Opener,
     joined: &mut Joined,
 ) -> Result<(), StoreError> {
     let found = match joined {
@@ -335,7 +340,7 @@ async fn open<S: EventStore>(
         }
         Joined::LoneHalf(_) | Joined::CaughtUp => return Ok(()),
     };
-    if found.read.is_none() && !is_single(&found.event) {
+    if !opener.placed && !is_single(&found.event) {
         let event = &mut found.event;
         if event.is_announcement() {
             // They are not signed.
@@ -361,48 +366,143 @@ async fn open<S: EventStore>(
             head => found.set_head(head),
         }
     }
-    layer.open(found, wanted).await
+    layer.open(found, opener.wanted.as_deref()).await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use futures::task::noop_waker;
+    use tokio::runtime::{Builder, Runtime};
 
     use super::*;
     use crate::{
-        event::{Json, NewEvent},
+        event::{EventId, Json, NewEvent},
         policy::Policy,
         store::{EventStoreExt, ExpectedRevision, MemoryStore},
         vault::Vault,
     };
 
-    /// Outside of a runtime there are no helpers, and the store in memory is always ready.
-    #[test]
-    fn a_reader_lets_other_tasks_run_now_and_then() {
-        const CHUNKS: usize = 20;
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let name = StreamName::new("user-1").unwrap();
-        let moved = || {
-            let event_type = EventType::new("Moved").unwrap();
-            NewEvent::new(event_type, Json::parse("{}").unwrap())
-        };
-        let layer = runtime.block_on(async {
-            let (vault, policy) = (Vault::in_memory().unwrap(), Policy::sealed_by_default());
-            let layer = Oubliette::open(MemoryStore::new(), vault, policy).await.unwrap();
-            let events = (0..CHUNKS * CHUNK).map(|_| moved()).collect();
-            layer.append_to(&name, ExpectedRevision::Any, events).await.unwrap();
-            layer
-        });
-        let mut events = layer.read(&name, ReadOptions::default());
+    const SPLIT: &str = "[[stream]]\nmatch = 'user-{id}'\nlayout = 'split'\npublic = ['/id']";
+
+    fn name(text: &str) -> StreamName {
+        StreamName::new(text).unwrap()
+    }
+
+    fn event(event_type: &str) -> NewEvent {
+        let data = Json::parse(r#"{"id":1,"to":"Leipzig"}"#).unwrap();
+        NewEvent::new(EventType::new(event_type).unwrap(), data)
+    }
+
+    /// A layer with so many events in `user-1`, and the store beneath it.
+    fn bank(
+        runtime: &Runtime,
+        policy: &str,
+        events: usize,
+    ) -> (Oubliette<MemoryStore>, MemoryStore) {
+        runtime.block_on(async {
+            let (store, vault) = (MemoryStore::new(), Vault::in_memory().unwrap());
+            let policy = Policy::parse(policy).unwrap();
+            let layer = Oubliette::open(store.clone(), vault, policy).await.unwrap();
+            let events = (0..events).map(|_| event("Moved")).collect();
+            layer.append_to(&name("user-1"), ExpectedRevision::Any, events).await.unwrap();
+            (layer, store)
+        })
+    }
+
+    /// How many events came, and how often the reader gave way; it is polled at once again.
+    fn polled(
+        events: &mut (impl Stream<Item = Result<RecordedEvent, StoreError>> + Unpin),
+    ) -> (usize, usize) {
         let waker = noop_waker();
         let (mut read, mut pauses) = (0, 0);
         loop {
             match events.poll_next_unpin(&mut Context::from_waker(&waker)) {
                 Poll::Ready(Some(event)) => read += usize::from(event.is_ok()),
-                Poll::Ready(None) => break,
+                Poll::Ready(None) => return (read, pauses),
                 Poll::Pending => pauses += 1,
             }
         }
-        assert_eq!((read, pauses), (CHUNKS * CHUNK, (CHUNKS - 1) / IN_A_ROW));
+    }
+
+    /// A reader of nothing, whose chunks the test puts into the queue.
+    fn reader(layer: &Oubliette<MemoryStore>, chunks: u64) -> InOrder<MemoryStore, RecordedEvent> {
+        let source = Source::Stream(stream::empty().boxed());
+        let reader = InOrder::new(Arc::clone(&layer.layer), None, source, as_event);
+        (0..chunks).for_each(|_| reader.queue.push(Vec::new(), 0));
+        reader
+    }
+
+    /// Outside of a runtime there are no helpers, and the store in memory is always ready.
+    #[test]
+    fn a_reader_lets_other_tasks_run_now_and_then() {
+        const CHUNKS: usize = 20;
+        let (layer, _) = bank(&Runtime::new().unwrap(), "", CHUNKS * CHUNK);
+        let mut events = layer.read(&name("user-1"), ReadOptions::default());
+        assert_eq!(polled(&mut events), (CHUNKS * CHUNK, 2 * CHUNKS / IN_A_ROW));
+    }
+
+    #[test]
+    fn a_reader_lets_other_tasks_run_also_where_helpers_open_all_of_it() {
+        let (layer, _) = bank(&Runtime::new().unwrap(), "", 1);
+        let mut reader = reader(&layer, 20);
+        while let Some((number, events)) = reader.queue.take_closed() {
+            reader.queue.put_back(number, events);
+        }
+        assert_eq!(polled(&mut reader), (0, 20 / IN_A_ROW));
+    }
+
+    #[test]
+    fn what_waits_for_a_vault_elsewhere_keeps_no_earlier_chunk_back() {
+        let (layer, _) = bank(&Runtime::new().unwrap(), "", 1);
+        let mut reader = reader(&layer, 2);
+        let of_helper = reader.queue.take_closed().unwrap();
+        let ours = reader.queue.take_closed().unwrap();
+        reader.opening = Some((ours.0, future::pending().boxed()));
+        let waker = noop_waker();
+        let mut context = Context::from_waker(&waker);
+        assert!(reader.poll_chunk(&mut context).is_pending());
+        reader.queue.put_back(of_helper.0, of_helper.1);
+        assert!(reader.poll_chunk(&mut context).is_ready());
+    }
+
+    /// A helper that has to wait for a thread is called and has not begun.
+    #[test]
+    fn no_helper_holds_the_layer_when_the_read_is_over() {
+        let runtime =
+            Builder::new_multi_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        let (layer, _) = bank(&runtime, "", 40 * CHUNK);
+        let (go_on, wait) = mpsc::channel::<()>();
+        let busy = runtime.spawn_blocking(move || wait.recv());
+        let entered = runtime.enter();
+        let mut events = layer.read(&name("user-1"), ReadOptions::default());
+        assert_eq!(polled(&mut events).0, 40 * CHUNK);
+        let weak = Arc::downgrade(&layer.layer);
+        drop((events, layer));
+        assert!(weak.upgrade().is_none());
+        drop((entered, go_on));
+        assert!(runtime.block_on(busy).unwrap().is_err());
+    }
+
+    /// Anybody can write it: a reader with a vault sees that it is nobody's word, and one without sees that it is there.
+    #[test]
+    fn what_looks_like_a_tombstone_in_another_place_is_shown() {
+        let runtime = Runtime::new().unwrap();
+        let (layer, store) = bank(&runtime, SPLIT, 1);
+        let notes =
+            format!(r#"{{"$oubliette":{{"stream":"user-1","public":"{}"}}}}"#, EventId::random());
+        let forged = event(SUBJECT_FORGOTTEN).with_metadata(Json::parse(&notes).unwrap());
+        let policy = Policy::parse(SPLIT).unwrap();
+        runtime.block_on(async {
+            store
+                .append_to(&name("user-public-1"), ExpectedRevision::Any, vec![forged])
+                .await
+                .unwrap();
+            for layer in [layer, Oubliette::without_vault(store, policy)] {
+                let events = layer.events(&name("user-1"), ReadOptions::default()).await.unwrap();
+                assert_eq!(events.len(), 2, "{layer:?}");
+            }
+        });
     }
 }

@@ -78,20 +78,10 @@ impl Notes {
         text.contains(LAYER_KEY) || text.contains("\\u00")
     }
 
-    /// Whether a text is one string as the layer's only note, which is then the tag, or nothing that can be read.
-    pub(super) fn look_like_a_tag(metadata: &Json) -> bool {
-        let is_of_a_tag = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        Self::around_a_tag(metadata).is_some_and(|text| text.bytes().all(is_of_a_tag))
-    }
-
-    fn around_a_tag(metadata: &Json) -> Option<&str> {
-        metadata.as_str().strip_prefix(BEFORE_TAG)?.strip_suffix(AFTER_TAG)
-    }
-
     /// By far the most frequent: the tag and nothing else, as the layer wrote it. `None`: it may be anything,
     /// which the general way is to judge.
     pub(super) fn only_a_tag(metadata: &Json) -> Option<Self> {
-        let text = Self::around_a_tag(metadata)?;
+        let text = metadata.as_str().strip_prefix(BEFORE_TAG)?.strip_suffix(AFTER_TAG)?;
         // No quote and no escape is in it, or it would be no tag.
         Some(Self { mac: Some(EventTag::parse(text)?), ..Self::default() })
     }

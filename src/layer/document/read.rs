@@ -152,10 +152,10 @@ impl Head {
         }
     }
 
-    /// Whether these metadata are absent, or the layer's tag and nothing else, as far as they look so: then they
-    /// say nothing of where the event is, nor of another half.
+    /// Whether these metadata are absent, or the layer's tag and nothing else: then they say nothing of where the event is,
+    /// nor of another half.
     pub(crate) fn is_tag_at_most(metadata: Option<&Json>) -> bool {
-        metadata.is_none_or(Notes::look_like_a_tag)
+        metadata.is_none_or(|metadata| Notes::only_a_tag(metadata).is_some())
     }
 
     /// The same, to be kept for some time: without the places of its values, if these are many. An event of ours has few;

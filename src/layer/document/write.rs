@@ -55,18 +55,7 @@ impl Draft {
         if self.notes.is_empty() {
             return self.metadata.clone();
         }
-        let front = self.metadata.as_ref().and_then(open_end);
-        let mut text = String::with_capacity(front.map_or(0, str::len) + notes::ROOM);
-        match front {
-            Some(front) => {
-                text.push_str(front);
-                text.push(',');
-            }
-            None => text.push('{'),
-        }
-        text.push('"');
-        text.push_str(LAYER_KEY);
-        text.push_str("\":");
+        let mut text = begin_last(self.metadata.as_ref(), LAYER_KEY, notes::ROOM);
         self.notes.write(&mut text);
         text.push('}');
         Some(Json::trusted(text))
@@ -127,25 +116,27 @@ fn has_members(json: &Json) -> bool {
 
 /// An object with the tokens as its last member.
 fn beside(object: Option<&Json>, tokens: &[Token]) -> String {
-    let front = object.and_then(open_end);
     let length: usize = tokens.iter().map(|token| token.text_len() + 3).sum();
-    let mut text = String::with_capacity(front.map_or(1, |front| front.len() + 1) + length + 16);
-    match front {
-        Some(front) => {
-            text.push_str(front);
-            text.push(',');
-        }
-        None => text.push('{'),
-    }
-    text.push('"');
-    text.push_str(SEALED_KEY);
-    text.push_str("\":[");
+    let mut text = begin_last(object, SEALED_KEY, length + 4);
+    text.push('[');
     for (i, token) in tokens.iter().enumerate() {
         text.push_str(if i > 0 { ",\"" } else { "\"" });
         token.write(&mut text);
         text.push('"');
     }
     text.push_str("]}");
+    text
+}
+
+/// The text of an object up to the value of its last member, which is to be appended, and has about so many bytes.
+fn begin_last(object: Option<&Json>, key: &str, room: usize) -> String {
+    let front = object.and_then(open_end).unwrap_or_default();
+    let mut text = String::with_capacity(front.len() + key.len() + room + 6);
+    text.push_str(front);
+    text.push(if front.is_empty() { '{' } else { ',' });
+    text.push('"');
+    text.push_str(key);
+    text.push_str("\":");
     text
 }
 

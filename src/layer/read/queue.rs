@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     mem,
     num::NonZeroUsize,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
     task::Context,
     thread::available_parallelism,
 };
@@ -16,14 +16,19 @@ use futures::task::AtomicWaker;
 
 use super::{Events, Opener};
 use crate::{
-    TaskError, runtime,
+    TaskError,
+    layer::Layer,
+    runtime,
     store::{EventStore, StoreError},
 };
 
 /// How many events are opened in one go: the task that reads them does nothing else meanwhile.
 pub(super) const CHUNK: usize = 32;
-/// How many chunks the reader opens before it lets other tasks run: at each the task may move to another core.
-pub(super) const IN_A_ROW: usize = 4;
+/// … or about so many bytes of payload and metadata.
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
+/// How many chunks the reader opens and hands out before it lets other tasks run; one that it opens itself counts twice.
+/// At each pause the task may move to another core.
+pub(super) const IN_A_ROW: usize = 8;
 /// So many chunks may be read ahead: two pages of the embedded store …
 const AHEAD: usize = 32;
 /// … but of large events only about so many bytes.
@@ -47,7 +52,7 @@ struct Chunks {
     list: VecDeque<Chunk>,
     /// The number of the oldest.
     first: u64,
-    /// How many bytes of payload are in all of them.
+    /// How many bytes all of them had when they were read.
     bytes: usize,
     helpers: usize,
 }
@@ -63,18 +68,14 @@ enum State {
     Opened(Events),
 }
 
-/// What the reader has to do next.
+/// What the oldest chunk is like.
 pub(super) enum Oldest {
-    /// There is no chunk.
+    /// There is none.
     None,
-    /// The oldest, to be delivered.
+    /// It is opened, and the reader's now.
     Opened(Events),
-    /// The oldest with which nobody has begun, to be opened and put back.
-    Closed(u64, Events),
-    /// There is such a chunk, for the next time.
-    Later,
-    /// Nothing: helpers are at all of them, and will wake it.
-    InWork,
+    /// It is not opened yet. Who does it wakes the reader.
+    Unopened,
 }
 
 impl Queue {
@@ -83,11 +84,9 @@ impl Queue {
         self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes of payload the next chunk may have, more or less an event; `None`: it has to wait.
-    pub(super) fn room(&self) -> Option<usize> {
+    pub(super) fn has_room(&self) -> bool {
         let chunks = self.lock();
-        let left = AHEAD_BYTES.checked_sub(chunks.bytes).filter(|left| *left > 0);
-        left.filter(|_| chunks.list.len() < AHEAD)
+        chunks.list.len() < AHEAD && chunks.bytes < AHEAD_BYTES
     }
 
     pub(super) fn push(&self, events: Events, bytes: usize) {
@@ -96,9 +95,9 @@ impl Queue {
         chunks.list.push_back(Chunk { bytes, state: State::Closed(events) });
     }
 
-    /// Takes the oldest chunk out, where it is opened; otherwise the oldest that the reader can open, if it may.
-    pub(super) fn oldest(&self, context: &Context<'_>, may_open: bool) -> Oldest {
-        // Before they are looked at: who finishes one afterwards must find the waker.
+    /// Takes the oldest chunk out, where it is opened.
+    pub(super) fn oldest(&self, context: &Context<'_>) -> Oldest {
+        // Before it is looked at: who finishes it afterwards must find the waker.
         self.reader.register(context.waker());
         let mut chunks = self.lock();
         match chunks.list.pop_front() {
@@ -108,16 +107,20 @@ impl Queue {
                 chunks.bytes -= bytes;
                 Oldest::Opened(events)
             }
-            Some(chunk) => {
-                chunks.list.push_front(chunk);
-                if !may_open && chunks.list.iter().any(Chunk::is_closed) {
-                    return Oldest::Later;
-                }
-                match chunks.take_closed() {
-                    Some((number, events)) => Oldest::Closed(number, events),
-                    None => Oldest::InWork,
-                }
+            Some(unopened) => {
+                chunks.list.push_front(unopened);
+                Oldest::Unopened
             }
+        }
+    }
+
+    /// The oldest chunk with which nobody has begun, and its number: to be opened and put back.
+    pub(super) fn take_closed(&self) -> Option<(u64, Events)> {
+        let mut chunks = self.lock();
+        let at = chunks.list.iter().position(Chunk::is_closed)?;
+        match mem::replace(&mut chunks.list[at].state, State::InWork) {
+            State::Closed(events) => Some((chunks.first + at as u64, events)),
+            State::InWork | State::Opened(_) => None,
         }
     }
 
@@ -154,17 +157,6 @@ impl Chunk {
     }
 }
 
-impl Chunks {
-    /// The oldest chunk with which nobody has begun, and its number.
-    fn take_closed(&mut self) -> Option<(u64, Events)> {
-        let at = self.list.iter().position(Chunk::is_closed)?;
-        match mem::replace(&mut self.list[at].state, State::InWork) {
-            State::Closed(events) => Some((self.first + at as u64, events)),
-            State::InWork | State::Opened(_) => None,
-        }
-    }
-}
-
 /// A thread that opens chunks until there are none. It is counted from when it is called.
 pub(super) struct Helper {
     queue: Arc<Queue>,
@@ -178,12 +170,13 @@ impl Helper {
         Self { queue: Arc::clone(queue), at: None }
     }
 
-    pub(super) fn run<S: EventStore>(mut self, opener: &Opener<S>) {
-        loop {
-            let taken = self.queue.lock().take_closed();
-            let Some((number, events)) = taken else { return };
+    /// The layer is held for a chunk at most: whoever read to the end and drops it must find its vault free.
+    pub(super) fn run<S: EventStore>(mut self, layer: &Weak<Layer<S>>, opener: &Opener) {
+        while let Some((number, events)) = self.queue.take_closed() {
             self.at = Some(number);
-            let opened = runtime::block_on(opener.clone().open(events));
+            // Gone: then so is the reader.
+            let Some(layer) = layer.upgrade() else { return };
+            let opened = runtime::block_on(opener.clone().open(layer, events));
             self.done(opened);
         }
     }
@@ -230,7 +223,7 @@ mod tests {
     }
 
     fn oldest(queue: &Queue) -> Oldest {
-        queue.oldest(&Context::from_waker(Waker::noop()), true)
+        queue.oldest(&Context::from_waker(Waker::noop()))
     }
 
     struct Count(AtomicUsize);
@@ -246,16 +239,17 @@ mod tests {
         let queue = queue(&[1, 2, 3]);
         let mut helpers = [Helper::new(&queue), Helper::new(&queue), Helper::new(&queue)];
         for helper in &mut helpers {
-            let (number, events) = queue.lock().take_closed().unwrap();
+            let (number, events) = queue.take_closed().unwrap();
             assert_eq!(events.len() as u64, number + 1);
             helper.at = Some(number);
         }
+        assert!(queue.take_closed().is_none());
         let woken = Arc::new(Count(AtomicUsize::new(0)));
         let waker = waker(Arc::clone(&woken));
-        assert!(matches!(queue.oldest(&Context::from_waker(&waker), true), Oldest::InWork));
+        assert!(matches!(queue.oldest(&Context::from_waker(&waker)), Oldest::Unopened));
         helpers[2].done(chunk(3));
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(matches!(oldest(&queue), Oldest::InWork));
+        assert!(matches!(oldest(&queue), Oldest::Unopened));
         helpers[0].done(chunk(1));
         helpers[1].done(chunk(2));
         for length in 1..=3 {
@@ -265,25 +259,10 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_opens_a_later_chunk_while_a_helper_is_at_the_oldest() {
-        let queue = queue(&[1, 2]);
-        let mut helper = Helper::new(&queue);
-        helper.at = queue.lock().take_closed().map(|(number, _)| number);
-        let not_now = queue.oldest(&Context::from_waker(Waker::noop()), false);
-        assert!(matches!(not_now, Oldest::Later));
-        assert!(matches!(oldest(&queue), Oldest::Closed(1, events) if events.len() == 2));
-        queue.put_back(1, chunk(2));
-        assert!(matches!(oldest(&queue), Oldest::InWork));
-        helper.done(chunk(1));
-        assert!(matches!(oldest(&queue), Oldest::Opened(events) if events.len() == 1));
-        assert!(matches!(oldest(&queue), Oldest::Opened(events) if events.len() == 2));
-    }
-
-    #[test]
     fn nobody_waits_for_a_helper_that_panicked() {
         let queue = queue(&[5]);
         let mut helper = Helper::new(&queue);
-        helper.at = queue.lock().take_closed().map(|(number, _)| number);
+        helper.at = queue.take_closed().map(|(number, _)| number);
         let ended = panic::catch_unwind(panic::AssertUnwindSafe(move || {
             let _helper = helper;
             panic!("while it opens");
@@ -298,27 +277,25 @@ mod tests {
     #[test]
     fn what_was_let_go_of_does_not_come_back() {
         let queue = queue(&[1, 2]);
-        let (number, events) = queue.lock().take_closed().unwrap();
+        let (number, events) = queue.take_closed().unwrap();
         queue.clear();
         queue.push(chunk(7), 1);
         queue.put_back(number, events);
-        assert!(matches!(oldest(&queue), Oldest::Closed(2, events) if events.len() == 7));
+        assert!(matches!(queue.take_closed(), Some((2, events)) if events.len() == 7));
     }
 
     #[test]
     fn what_is_read_ahead_has_an_end_in_chunks_and_in_bytes() {
         let many = Arc::<Queue>::default();
-        while many.room().is_some() {
+        while many.has_room() {
             many.push(chunk(1), 1);
         }
         assert_eq!(many.lock().list.len(), AHEAD);
         let large = Arc::<Queue>::default();
         large.push(chunk(1), AHEAD_BYTES);
-        assert_eq!(large.room(), None);
+        assert!(!large.has_room());
         large.put_back(0, chunk(1));
         assert!(matches!(oldest(&large), Oldest::Opened(_)));
-        assert_eq!(large.room(), Some(AHEAD_BYTES));
-        large.push(chunk(1), 1000);
-        assert_eq!(large.room(), Some(AHEAD_BYTES - 1000));
+        assert!(large.has_room());
     }
 }
