@@ -7,7 +7,7 @@
 //! is the same.
 //!
 //! The hash is of the kind that AES-GCM-SIV (RFC 8452) makes its nonces with: POLYVAL, which is a
-//! universal hash and costs a fraction of what encrypting costs, then one block of AES, so that nothing
+//! universal hash and costs less than encrypting, then one block of AES, so that nothing
 //! of it shows. Both keys are the data key's own, and of no other use. As long as what is drawn is
 //! random, so is the nonce: the block cipher is a permutation of what was drawn.
 

@@ -95,6 +95,12 @@ pub struct NewEvent {
     pub holes: Option<Box<Holes>>,
 }
 
+/// How many bytes an event has: those of its payload and of its metadata, each of which may be as long as the other.
+fn bytes_of(data: Option<&Payload>, metadata: Option<&Json>) -> usize {
+    let data = data.map_or(0, |data| data.as_bytes().len());
+    data + metadata.map_or(0, |metadata| metadata.as_str().len())
+}
+
 impl NewEvent {
     /// An event with a new random id and no metadata.
     pub fn new(event_type: EventType, data: impl Into<Payload>) -> Self {
@@ -239,7 +245,20 @@ pub enum Content<'a> {
     Unverified(&'a Payload),
 }
 
+impl NewEvent {
+    /// How many bytes of payload and metadata it has.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(Some(&self.data), self.metadata.as_ref())
+    }
+}
+
 impl RecordedEvent {
+    /// How many bytes of payload and metadata it has.
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(self.data.as_ref(), self.metadata.as_ref())
+    }
+
     /// An event as a plain store returns it: all of its body, nothing shredded or withheld.
     #[allow(clippy::too_many_arguments)]
     pub fn plain(

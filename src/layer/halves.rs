@@ -114,16 +114,12 @@ pub(super) enum Joined {
 impl Joined {
     /// How many bytes of payload and metadata it holds.
     pub(super) fn bytes(&self) -> usize {
-        let bytes = |event: &RecordedEvent| {
-            let metadata = event.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
-            metadata + event.data.as_ref().map_or(0, |data| data.as_bytes().len())
-        };
         match self {
             Self::Event(found) => {
                 let half = found.read.as_ref().and_then(|read| read.private.as_ref());
-                bytes(&found.event) + half.map_or(0, |half| bytes(&half.event))
+                found.event.bytes() + half.map_or(0, |half| half.event.bytes())
             }
-            Self::Misplaced(event, _) | Self::LoneHalf(event) => bytes(event),
+            Self::Misplaced(event, _) | Self::LoneHalf(event) => event.bytes(),
             Self::CaughtUp => 0,
         }
     }
@@ -274,8 +270,7 @@ impl<S: EventStore> Join<S> {
                     self.let_go();
                 }
                 Some(Delivery::CaughtUp) => self.ready(Joined::CaughtUp),
-                // The rule is that nothing waits, and it need not queue.
-                // By far the most frequent, and what comes first: it is nobody's half, and need not queue.
+                // Asked first, because it is by far the most frequent: it is nobody's half, and need not queue.
                 Some(Delivery::Event(event)) if self.queue.is_empty() && is_single(&event) => {
                     return Ok(Some(Joined::Event(Found::unread(event))));
                 }

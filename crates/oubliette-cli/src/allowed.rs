@@ -5,12 +5,10 @@
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
-use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, parser::ValueSource, value_parser,
-};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource, value_parser};
 use uuid::Uuid;
 
-use super::{Args, exit::CliError, open::Globals};
+use super::{exit::CliError, open::Globals};
 
 /// What a command does with the data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,19 +116,19 @@ impl Globals {
         said.into_iter().filter_map(|(is_said, word)| is_said.then_some(word)).collect()
     }
 
-    /// Adds what was said at other levels of the command line to the options that may be said several times: of
+    /// Adds what was said at other levels of a command line of these commands to the options that may be said several times: of
     /// these clap keeps what is said last. Returns which options were said, by their names.
     ///
     /// # Errors
     /// Wrong usage, where one that counts once is said at two levels.
     pub(super) fn add_said(
         &mut self,
-        words: impl Iterator<Item = OsString>,
+        all: &Command,
+        words: Vec<OsString>,
     ) -> Result<BTreeSet<String>, CliError> {
         let (mut said, mut once) = (BTreeSet::new(), BTreeSet::new());
-        let all = Args::command();
-        let globals: Vec<&Arg> = globals(&all).collect();
-        for level in levels(words.collect()) {
+        let globals: Vec<&Arg> = globals(all).collect();
+        for level in levels(all, words) {
             for global in &globals {
                 let id = global.get_id().as_str();
                 if level.value_source(id) != Some(ValueSource::CommandLine) {
@@ -162,18 +160,17 @@ fn add<T: Clone + PartialEq + Send + Sync + 'static>(
     }
 }
 
-/// What is said at each level of the command line: before the command, behind it, behind the next one. Clap's own
+/// What is said at each level of a command line of these commands: before the command, behind it, behind the next one. Clap's own
 /// answer has each global option once.
-pub(super) fn levels(mut words: Vec<OsString>) -> Vec<ArgMatches> {
+pub(super) fn levels(all: &Command, mut words: Vec<OsString>) -> Vec<ArgMatches> {
     // Not built, which would copy each global option to each command: most of what starting takes. One level after the
     // other gets them here.
-    let all = Args::command();
-    let mut command = &all;
+    let mut command = all;
     let mut levels = Vec::new();
     loop {
         let is_own =
             |argument: &&Arg| command.get_arguments().any(|own| own.get_id() == argument.get_id());
-        let own = command.get_arguments().chain(globals(&all).filter(|global| !is_own(global)));
+        let own = command.get_arguments().chain(globals(all).filter(|global| !is_own(global)));
         let own = own.filter(|argument| !argument.is_positional() || !command.has_subcommands());
         let own = own.filter(|argument| {
             !matches!(

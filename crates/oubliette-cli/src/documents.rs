@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs, path::Path};
 
-use clap::{CommandFactory, error::ErrorKind};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use super::Args;
 
@@ -123,7 +123,7 @@ fn fault(said: &Said) -> Option<String> {
         DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument,
         MissingSubcommand,
     };
-    let error = Args::of(said.words.iter().map(Into::into).collect()).err()?;
+    let error = Args::try_parse_from(&said.words).err()?;
     let accepted = match error.kind() {
         DisplayHelp => true,
         // A sentence may name a command without all that it needs.

@@ -107,19 +107,18 @@ struct Args {
 }
 
 impl Args {
-    /// What the words say.
+    /// What the words say to all commands together.
     ///
     /// # Errors
     /// They are not understood, or ask for help.
-    fn of(words: Vec<OsString>) -> Result<Self, clap::Error> {
+    fn of(all: &clap::Command, words: &[OsString]) -> Result<Self, clap::Error> {
         // Clap copies each global option to each command before it reads a word. The first word that names a command
         // mostly is the command, and then that one is enough. Where it is not, or something is wrong with the words, or help
         // is asked for, all commands together say so.
-        let all = Self::command();
         let named = words.iter().skip(1).find_map(|word| all.find_subcommand(word.to_str()?));
         let Some(named) = named else { return Self::try_parse_from(words) };
         let one = Globals::augment_args(clap::Command::new(all.get_name().to_owned()));
-        let read = one.subcommand(named.clone()).try_get_matches_from(&words);
+        let read = one.subcommand(named.clone()).try_get_matches_from(words);
         match read.map(|matches| Self::from_arg_matches(&matches)) {
             Ok(Ok(args)) => Ok(args),
             Ok(Err(_)) | Err(_) => Self::try_parse_from(words),
@@ -219,7 +218,9 @@ pub fn main() -> ExitCode {
             Err(error) => misused::tell(&error).into(),
         };
     }
-    let mut args = match Args::of(env::args_os().collect()) {
+    // To put all commands together takes longer than to read what is said with them.
+    let (all, words) = (Args::command(), env::args_os().collect::<Vec<_>>());
+    let mut args = match Args::of(&all, &words) {
         Ok(args) => args,
         Err(error) => return misused::tell(&error).into(),
     };
@@ -228,7 +229,7 @@ pub fn main() -> ExitCode {
         tracing::warn!(%error, "core dumps could not be switched off");
     }
     let (touches, takes_policy) = (args.command.touches(), args.command.takes_policy());
-    let said = args.globals.add_said(env::args_os());
+    let said = args.globals.add_said(&all, words);
     let checked = said.and_then(|said| {
         args.globals.take_environment(&said)?;
         args.globals.check(touches, takes_policy, &said)
@@ -338,7 +339,8 @@ mod tests {
             for command in commands {
                 for behind in behind {
                     let words: Vec<_> = [&["oubliette"], before, command, behind].concat();
-                    let one = Args::of(words.iter().map(Into::into).collect());
+                    let given: Vec<_> = words.iter().map(OsString::from).collect();
+                    let one = Args::of(&Args::command(), &given);
                     let all = Args::try_parse_from(&words);
                     understood += u32::from(all.is_ok());
                     let told = |read: Result<Args, clap::Error>| match read {

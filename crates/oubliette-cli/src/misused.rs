@@ -50,7 +50,7 @@ fn incomplete(words: impl IntoIterator<Item = OsString>) -> CliError {
     let all = Args::command();
     let mut command = &all;
     let mut path = vec![command.get_name().to_owned()];
-    for level in levels(words.into_iter().collect()) {
+    for level in levels(&all, words.into_iter().collect()) {
         let Some(name) = level.subcommand_name() else { break };
         let Some(below) = command.find_subcommand(name) else { break };
         path.push(name.to_owned());

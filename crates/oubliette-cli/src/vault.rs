@@ -27,9 +27,10 @@ Examples:
   oubliette vault move --pages sled
 
 The vault keeps its sealed pages in sled, or in SQLite. Both keep the same
-promises. sled is the default; SQLite is the better choice on a file system that
-cannot write a file through (not ext4, XFS or Btrfs), and where you trust its
-record more than you need speed.
+promises. sled is the default, and makes somewhat more keys where many are made
+at once. SQLite opens in half of the time, or far less where there are many
+keys, takes less disk, and is the better choice on a file system that cannot
+write a file through (not ext4, XFS or Btrfs).
 
 Nobody may have the vault open. Every page is copied as it is and read again
 before the new store takes the old one's place, in one step. After a failure or

@@ -101,13 +101,8 @@ impl Node<'_> {
 
     /// What is left out of a member.
     fn within<'p>(&self, left_out: &[&'p [&'p str]]) -> SmallVec<[&'p [&'p str]; 4]> {
-        let key = self.key().filter(|_| !left_out.is_empty());
-        let Some(key) = key else { return SmallVec::new() };
-        // Most members are not named.
-        if !left_out.iter().any(|path| path.first().is_some_and(|first| *first == key)) {
-            return SmallVec::new();
-        }
-        let below = |path: &&'p [&'p str]| path.split_first().filter(|(first, _)| **first == key);
+        let below =
+            |path: &&'p [&'p str]| path.split_first().filter(|(first, _)| self.is_called(first));
         left_out.iter().filter_map(below).map(|(_, rest)| rest).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Pieces that were cut out of a document, as text and back.
 
-use std::{borrow::Cow, collections::HashSet, ops::Range};
+use std::{collections::HashSet, ops::Range};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -158,9 +158,8 @@ impl Filler {
         match node.kind() {
             _ if fillings.is_empty() && hidden.is_empty() => self.text.push_str(node.text()),
             Kind::Object => {
-                let is_hidden =
-                    |key: Option<Cow<'_, str>>| key.is_some_and(|k| hidden.contains(&&*k));
-                let shown = node.children().filter(|member| !is_hidden(member.key())).collect();
+                let is_hidden = |member: &Node<'_>| hidden.iter().any(|key| member.is_called(key));
+                let shown = node.children().filter(|member| !is_hidden(member)).collect();
                 self.members(shown, fillings, depth)?;
             }
             Kind::Array => self.elements(node, fillings, depth)?,

@@ -109,6 +109,18 @@ impl<'t> Node<'t> {
         reader::characters(spelling, self.entry().plain_key)
     }
 
+    /// Whether it is a member's value, and this is the member's key.
+    pub(crate) fn is_called(&self, key: &str) -> bool {
+        let Entry { key: at, key_end, plain_key, .. } = *self.entry();
+        if !plain_key {
+            return self.key().is_some_and(|own| own == key);
+        }
+        // Of most members the length says it.
+        (key_end - at) as usize == key.len() + 2
+            && self.text.as_bytes().get(at as usize + 1..key_end as usize - 1)
+                == Some(key.as_bytes())
+    }
+
     /// Whether its key, and its text where it is a string, are spelled without escapes.
     pub(super) fn is_plain(&self) -> (bool, bool) {
         (self.entry().plain_key, self.entry().plain)
@@ -130,7 +142,7 @@ impl<'t> Node<'t> {
         if !self.is_object() {
             return None;
         }
-        self.children().find(|member| member.key().is_some_and(|own| own == key))
+        self.children().find(|member| member.is_called(key))
     }
 
     /// The node that a pointer names.

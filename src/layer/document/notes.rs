@@ -101,7 +101,7 @@ impl Notes {
     pub(crate) fn strip(metadata: Option<&Json>) -> Option<Json> {
         let metadata = metadata?;
         let tree = metadata.tree();
-        let is_note = |member: Node<'_>| member.key().is_some_and(|key| key == LAYER_KEY);
+        let is_note = |member: Node<'_>| member.is_called(LAYER_KEY);
         if !tree.root().is_object() {
             return Some(metadata.clone());
         }
@@ -306,7 +306,8 @@ struct WrittenHoles {
 fn read_id(value: Node<'_>) -> Result<EventId, Unreadable> {
     let text = value.string().ok_or(NOT_NOTES)?;
     let id: EventId = text.parse().map_err(|_| NOT_NOTES)?;
-    if id.to_string() == text { Ok(id) } else { Err(NOT_NOTES) }
+    let mut buffer = [0; Hyphenated::LENGTH];
+    if *id.0.hyphenated().encode_lower(&mut buffer) == *text { Ok(id) } else { Err(NOT_NOTES) }
 }
 
 fn read_fields(value: Node<'_>) -> Option<Vec<Vec<String>>> {

@@ -90,7 +90,7 @@ impl Text {
     }
 
     fn hides(&self, member: &Node<'_>) -> bool {
-        member.key().is_some_and(|key| self.hidden.contains(&&*key))
+        self.hidden.iter().any(|key| member.is_called(key))
     }
 
     /// The text without the layer's own.

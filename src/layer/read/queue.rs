@@ -7,7 +7,10 @@ use std::{
     collections::VecDeque,
     mem,
     num::NonZeroUsize,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Context,
     thread::available_parallelism,
 };
@@ -26,8 +29,8 @@ use crate::{
 pub(super) const CHUNK: usize = 32;
 /// … or about so many bytes of payload and metadata.
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
-/// How many chunks the reader opens and hands out before it lets other tasks run; one that it opens itself counts twice.
-/// At each pause the task may move to another core.
+/// How many steps the reader takes before it lets other tasks run: to open a chunk is one, to hand one out another. At
+/// each pause the task may move to another core.
 pub(super) const IN_A_ROW: usize = 8;
 /// So many chunks may be read ahead: two pages of the embedded store …
 const AHEAD: usize = 32;
@@ -38,6 +41,10 @@ const BACKLOG: usize = AHEAD / 2 + 2;
 /// Asked for once, because the system answers from files.
 static CORES: LazyLock<usize> =
     LazyLock::new(|| available_parallelism().map_or(2, NonZeroUsize::get));
+
+/// How many helpers there are of all reads together: each takes one of the runtime's threads for what blocks, and more of
+/// them than cores would only wait for each other, and have others wait for a thread.
+static HELPERS: AtomicUsize = AtomicUsize::new(0);
 
 /// See the module.
 #[derive(Default)]
@@ -139,7 +146,9 @@ impl Queue {
         let chunks = self.lock();
         let spared = if chunks.list.len() > BACKLOG { 1 } else { 2 };
         let closed = chunks.list.iter().filter(|chunk| chunk.is_closed());
-        chunks.helpers < CORES.saturating_sub(spared) && closed.count() > chunks.helpers + 1
+        chunks.helpers < CORES.saturating_sub(spared)
+            && closed.count() > chunks.helpers + 1
+            && HELPERS.load(Ordering::Relaxed) < *CORES
     }
 
     /// Lets go of all that is not delivered.
@@ -167,6 +176,7 @@ pub(super) struct Helper {
 impl Helper {
     pub(super) fn new(queue: &Arc<Queue>) -> Self {
         queue.lock().helpers += 1;
+        HELPERS.fetch_add(1, Ordering::Relaxed);
         Self { queue: Arc::clone(queue), at: None }
     }
 
@@ -192,7 +202,8 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         self.queue.lock().helpers -= 1;
-        // It panicked, or the runtime ended before it did: its reader must not wait for it.
+        HELPERS.fetch_sub(1, Ordering::Relaxed);
+        // It panicked, or the runtime or the layer ended before it did: its reader must not wait for it.
         let why = if std::thread::panicking() { TaskError::Panicked } else { TaskError::Cancelled };
         self.done(vec![Err(StoreError::from(why))]);
     }
@@ -200,11 +211,7 @@ impl Drop for Helper {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        panic,
-        sync::atomic::{AtomicUsize, Ordering},
-        task::Waker,
-    };
+    use std::{panic, task::Waker};
 
     use futures::task::{ArcWake, waker};
 
@@ -272,6 +279,13 @@ mod tests {
         let error = events.pop().unwrap().unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");
         assert_eq!(queue.lock().helpers, 0);
+    }
+
+    #[test]
+    fn many_reads_at_once_have_no_more_helpers_than_there_are_cores() {
+        let queues: Vec<_> = (0..*CORES).map(|_| queue(&[1; AHEAD])).collect();
+        let _helpers: Vec<_> = queues.iter().map(Helper::new).collect();
+        assert!(!queue(&[1; AHEAD]).lacks_a_helper());
     }
 
     #[test]

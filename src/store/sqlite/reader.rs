@@ -199,7 +199,7 @@ impl Reader {
                 match row.passing(connection, streams, types, filter) {
                     Ok(None) => {}
                     Ok(Some(event)) => {
-                        bytes += event.data.as_ref().map_or(0, |data| data.as_bytes().len());
+                        bytes += event.bytes();
                         page.events.push(event);
                     }
                     // What is before it is delivered first; the next page begins with it.

@@ -1,5 +1,7 @@
 //! What cannot be provoked from outside: a database that may not grow.
 
+use std::{sync::mpsc, thread, time::Duration};
+
 use futures::{FutureExt, future::join_all};
 use rusqlite::{Connection, ffi};
 
@@ -7,7 +9,7 @@ use super::*;
 use crate::{
     TaskError,
     event::{EventType, Json, NewEvent},
-    store::{EventStoreExt, ExpectedRevision},
+    store::{Direction, EventStoreExt, ExpectedRevision},
 };
 
 fn event(text: &str) -> NewEvent {
@@ -128,4 +130,44 @@ fn polled_outside_of_a_runtime_a_read_says_so() {
     let first = store.read_all(ReadAllOptions::default()).next().now_or_never();
     let error = first.unwrap().unwrap().unwrap_err();
     assert!(matches!(error, StoreError::Task(TaskError::NoRuntime)), "{error:?}");
+}
+
+/// A backup tool, say, or somebody who looks at the database.
+#[tokio::test]
+async fn whoever_reads_in_another_process_does_not_hold_up_closing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path()).unwrap();
+    append(&store, "user-1", "1").await.unwrap();
+    let other_hand = Connection::open(folder.path().join("events.db")).unwrap();
+    other_hand.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    append(&store, "user-1", "2").await.unwrap();
+    let (closed, wait) = mpsc::channel();
+    thread::spawn(move || {
+        drop(store);
+        closed.send(())
+    });
+    // Half of what the store waits for others while it is in use.
+    wait.recv_timeout(Duration::from_secs(5)).unwrap();
+    drop(other_hand);
+    assert_eq!(count(&SqliteStore::open(folder.path()).unwrap()).await, 4);
+}
+
+#[tokio::test]
+async fn metadata_count_among_the_bytes_of_a_page_and_of_a_commit() {
+    const LONG: usize = 3 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path()).unwrap();
+    let metadata = Json::parse(&format!("{{\"x\":\"{}\"}}", "x".repeat(LONG))).unwrap();
+    let event = || event("0").with_metadata(metadata.clone());
+    assert!(event().bytes() > LONG);
+    let stream = StreamName::new("user-1").unwrap();
+    store
+        .append_to(&stream, ExpectedRevision::Any, (0..4).map(|_| event()).collect())
+        .await
+        .unwrap();
+    let page = store.inner.readers.with(|reader| {
+        reader.page(reader::Scope::All, Direction::Forwards, (0, i64::MAX), 100, None)
+    });
+    assert_eq!(page.unwrap().events.len(), 2);
+    assert_eq!(count(&store).await, 4);
 }

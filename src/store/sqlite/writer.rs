@@ -12,7 +12,7 @@ use super::{
     open::last_position_of,
 };
 use crate::{
-    event::{Payload, RecordedEvent, Timestamp},
+    event::{NewEvent, RecordedEvent, Timestamp},
     store::{Append, Appended, StoreError},
 };
 
@@ -127,8 +127,10 @@ impl Thread {
                 self.commit(mem::take(&mut group));
             }
         }
-        // Best effort: what is not brought home now is when the store is opened again.
+        // Best effort: what is not brought home now is when the store is opened again. Without patience: for as long as
+        // somebody reads in another process nothing can be cut off, and waiting for them would keep all writers out.
         if !self.connection.is_readonly("main").unwrap_or(true) {
+            let _ = self.connection.busy_timeout(Duration::ZERO);
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
@@ -259,17 +261,10 @@ impl Thread {
 impl Task {
     fn bytes(&self) -> usize {
         match self {
-            Self::Append(appends) => appends
-                .iter()
-                .flat_map(|append| &append.events)
-                .map(|event| event.data.as_bytes().len())
-                .sum(),
-            Self::Restore(events) => events
-                .iter()
-                .flat_map(|event| &event.data)
-                .map(Payload::as_bytes)
-                .map(<[u8]>::len)
-                .sum(),
+            Self::Append(appends) => {
+                appends.iter().flat_map(|append| &append.events).map(NewEvent::bytes).sum()
+            }
+            Self::Restore(events) => events.iter().map(RecordedEvent::bytes).sum(),
             Self::SetMeta(key, value) => key.len() + value.len(),
         }
     }

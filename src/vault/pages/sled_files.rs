@@ -44,7 +44,11 @@ pub(super) fn prepare(folder: &Path) -> Result<(), OpenVaultError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let log = own::open(&folder.join(LOG), &mut options)?;
+    // A process that was killed may have left its last writes in the system's memory, and what sled finds there it notes, on
+    // the disk, as having been written.
+    log.sync_all().map_err(VaultError::from_io)?;
     read_through(&log)?;
+    read_blobs_through(&folder.join(BLOBS))?;
     if let Err(error) = write_through(&log) {
         tracing::warn!(
             %error, folder = %folder.display(),
@@ -102,17 +106,34 @@ fn is_unfinished_snapshot(name: &str) -> bool {
 /// Reads the log from its beginning to its end, for the error that doing so may meet. Sled takes
 /// what the drive fails to read for the end of its log, and writes over what comes after: one bad
 /// read while it opens would cost every key. What was read here it finds in the system's memory.
-fn read_through(log: &File) -> Result<(), VaultError> {
+///
+/// Of segments that are older than its last snapshot sled reads no more than headers then. They are read here all the same:
+/// it reads them while it writes, and where that fails it keeps the half of a batch that it had applied.
+fn read_through(file: &File) -> Result<(), VaultError> {
     let mut part = vec![0; 1 << 16];
-    let mut log = log;
+    let mut file = file;
     loop {
-        match log.read(&mut part) {
+        match file.read(&mut part) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(VaultError::from_io(error)),
         }
     }
+}
+
+/// The same of what its log points to: of that, too, sled takes a failed read for the end of the log. Whether it is whole is
+/// for sled to say: of a change that was cut off it need not be.
+fn read_blobs_through(blobs: &Path) -> Result<(), VaultError> {
+    let entries = match fs::read_dir(blobs) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(VaultError::from_io)?,
+    };
+    for entry in entries {
+        let path = entry.map_err(VaultError::from_io)?.path();
+        read_through(&File::open(path).map_err(VaultError::from_io)?)?;
+    }
+    Ok(())
 }
 
 /// The files of one open database.
@@ -249,6 +270,21 @@ mod tests {
         ioctl_setflags(log, made - IFlags::SYNC).unwrap();
         drop(SledPages::open(temp.path()).unwrap());
         assert!(flags().unwrap().contains(IFlags::SYNC));
+    }
+
+    /// Sled would take the failure for the end of its log, if the log pointed there, and open without what comes after.
+    #[test]
+    #[cfg(unix)]
+    fn a_blob_that_cannot_be_read_stops_the_opening() {
+        let temp = tempfile::tempdir().unwrap();
+        drop(SledPages::open(temp.path()).unwrap());
+        // The system opens a folder as it does a file, and fails to read it.
+        let blob = temp.path().join(BLOBS).join("1");
+        fs::create_dir(&blob).unwrap();
+        let error = SledPages::open(temp.path()).err().unwrap();
+        assert!(matches!(error, OpenVaultError::Vault(VaultError::Storage(_))), "{error:?}");
+        fs::remove_dir(&blob).unwrap();
+        drop(SledPages::open(temp.path()).unwrap());
     }
 
     /// A node of large pages, which sled would keep in a file of its own with smaller segments.

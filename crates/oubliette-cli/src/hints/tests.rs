@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use oubliette::{
     erasure::{
         ErasureError, ErasureRefusal, KeyChangeError, OperatorError, UnclearError, UnfitReason,
@@ -250,7 +250,7 @@ fn every_command_of_a_hint_is_one_and_every_option_is_there() {
             assert!(command.starts_with("oubliette "), "{kind}: {command}");
             let words: Vec<&str> =
                 command.split(' ').take_while(|word| *word != ">").map(given).collect();
-            if let Err(error) = Args::of(words.into_iter().map(Into::into).collect()) {
+            if let Err(error) = Args::try_parse_from(words) {
                 panic!("{kind}: {command}: {error}");
             }
             commands += 1;
