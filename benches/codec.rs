@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod bookings;
 mod pair;
 
 use std::{
@@ -10,16 +11,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use bookings::{POLICY, booking};
+use criterion::{
+    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use oubliette::{
     crypto::internals::{Body, Context, DataKey, PublicDigest, Purpose, SealPart, open, seal},
     event::{EventId, EventType, Json, KeyId, Payload, PolicyDigest, StreamName},
-    layer::internals::{Document, Draft, Notes, parse},
+    layer::{
+        Codec, EventRef,
+        internals::{Document, Draft, Notes, parse},
+    },
+    policy::Policy,
+    vault::Vault,
 };
 use pair::{Ledger, Pair};
+use polyval::{Polyval, universal_hash::UniversalHash};
 use rand::{TryRng, rngs::SysRng};
 use sha2::Sha256;
+use tokio::runtime::Runtime;
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -145,7 +156,49 @@ fn codec(criterion: &mut Criterion) {
         timed(|| bare(&[])),
         timed(tagged),
     );
+    // As `crypto::nonce` makes it, with a hash over the associated data and the text.
+    let polyval = Polyval::new(&[7; 16].into());
+    let hedged = || {
+        let mut hash = polyval.clone();
+        hash.update_padded(&[7; 121]);
+        hash.update_padded(black_box(text.as_bytes()));
+        (bare(&[]), hash.finalize())
+    };
+    ledger.pair(
+        &mut group,
+        &pair("nonce", "the bare AEAD, and beside it the hash that its nonce is made with"),
+        timed(|| bare(&[])),
+        timed(hedged),
+    );
+    opening(&mut group, &ledger, &aead);
     group.finish();
+}
+
+/// Opening alone, by one thread, as it is a part of reading: neither a store nor another thread has to do with it.
+fn opening(group: &mut BenchmarkGroup<'_, WallTime>, ledger: &Ledger, aead: &bare::Aead) {
+    let codec = Codec::new(Vault::in_memory().unwrap(), Policy::parse(POLICY).unwrap());
+    let runtime = Runtime::new().unwrap();
+    for layout in ["sealed", "inline"] {
+        for (name, size) in [("300 B", 300), ("1 KiB", 1024)] {
+            let stream = StreamName::new(format!("{layout}-1")).unwrap();
+            let event = booking(1, size);
+            let (text, event_type) = (event.data.clone(), event.event_type.clone());
+            let sealed = runtime.block_on(codec.seal(&stream, event)).unwrap();
+            let id = EventRef { stream: &stream, id: sealed.id, event_type: &event_type };
+            let open =
+                || codec.open(id, black_box(&sealed.data), sealed.metadata.as_ref()).unwrap();
+            assert_eq!(open().data, Some(text.clone()));
+            let bare = || {
+                let mut buffer = black_box(text.as_bytes()).to_vec();
+                aead.there_and_back(&[7; 12], &[], &mut buffer);
+                buffer
+            };
+            let case = format!("{layout}, {name}");
+            let pair = Pair { row: "open", case, times: 500, unit: "payload" };
+            ledger.pair(group, &pair, timed(bare), timed(open));
+            runtime.block_on(sealed.stored()).unwrap();
+        }
+    }
 }
 
 /// How long it takes to do something so many times.

@@ -56,9 +56,8 @@ def changes():
                 continue
             change = now["ratio"] / then["ratio"] - 1
             if abs(change) >= LEAST:
-                # Of what has no target nothing says which way is the better one.
-                kind = next((kind for row, _, kind, _ in report.ROWS if case.startswith(f"{row}:")), None)
-                word = "" if kind is None else "slower" if (change > 0) == (kind == "times") else "faster"
+                kind = next(kind for row, _, kind, _ in report.ROWS + report.BESIDE if case.startswith(f"{row}:"))
+                word = "slower" if (change > 0) == (kind == "times") else "faster"
                 found.append((case, provider, then["ratio"], now["ratio"], word))
     return last, before, found
 

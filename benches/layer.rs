@@ -17,7 +17,7 @@ use criterion::{
 };
 use futures::{StreamExt, TryStreamExt, future::try_join_all};
 use oubliette::{
-    event::{NewEvent, StreamName},
+    event::{NewEvent, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
     store::{
@@ -216,21 +216,54 @@ fn appending(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     group.finish();
 }
 
+/// The ids of the streams in which the rows of a stream are, in the order in which they are appended.
+fn rows(layout: &str, id: &str) -> Vec<String> {
+    match layout {
+        "split" => ["private", "public"].map(|half| format!("{half}-{id}")).into(),
+        _ => vec![id.to_owned()],
+    }
+}
+
 /// What the bytes alone cost that the layer adds: the bare store is given what the layer would give it, ready-made.
 fn storing(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("stored");
     settings(&mut group);
     let (name, size) = SIZES[0];
-    for layout in ["sealed", "inline"] {
+    for layout in LAYOUTS {
         let stores = Stores::create(runtime);
         let Stores { bare, layered, .. } = &stores;
         let (to, first) = (stream(layout, "one"), vec![event(size)]);
         runtime.block_on(layered.append_to(&to, ExpectedRevision::Any, first)).unwrap();
-        let stored = runtime.block_on(layered.store().last(&to)).unwrap().unwrap();
-        let as_stored = |mut event: NewEvent| {
-            event.data = stored.data.clone().unwrap();
-            event.metadata.clone_from(&stored.metadata);
-            event
+        let stored = |id: &String| runtime.block_on(layered.store().last(&stream(layout, id)));
+        let stored: Vec<_> =
+            rows(layout, "one").iter().map(|id| stored(id).unwrap().unwrap()).collect();
+        let ready_made = |times| -> Vec<Vec<Vec<Append>>> {
+            let of = |writer| {
+                let ids = rows(layout, &format!("writer{writer}"));
+                let row = |(id, stored): (&String, &RecordedEvent)| {
+                    let mut row = event(size);
+                    row.data = stored.data.clone().unwrap();
+                    row.metadata.clone_from(&stored.metadata);
+                    Append::new(stream(layout, id), ExpectedRevision::Any, vec![row])
+                };
+                (0..times / WRITERS).map(|_| ids.iter().zip(&stored).map(row).collect()).collect()
+            };
+            (0..WRITERS).map(of).collect()
+        };
+        let append = |work: Vec<Vec<Vec<Append>>>| {
+            runtime.block_on(async {
+                let start = Instant::now();
+                let tasks = work.into_iter().map(|appends| {
+                    let to = bare.clone();
+                    tokio::spawn(async move {
+                        for append in appends {
+                            to.append(append).await.unwrap();
+                        }
+                    })
+                });
+                try_join_all(tasks).await.unwrap();
+                start.elapsed()
+            })
         };
         let pair = Pair {
             row: "stored",
@@ -238,17 +271,11 @@ fn storing(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
             times: 16 * WRITERS,
             unit: "event",
         };
-        let made = |mut work: Work| {
-            for (_, events) in work.iter_mut().flatten() {
-                *events = std::mem::take(events).into_iter().map(as_stored).collect();
-            }
-            work
-        };
         ledger.pair(
             &mut group,
             &pair,
             |times| side_by_side(runtime, bare, writers(layout, size, times)),
-            |times| side_by_side(runtime, bare, made(writers(layout, size, times))),
+            |times| append(ready_made(times)),
         );
     }
     group.finish();
@@ -346,6 +373,36 @@ fn reading(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     group.finish();
 }
 
+/// What reading costs before anything is opened: the rows that the layer reads, from the store beneath it.
+fn fetching(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
+    let mut group = criterion.benchmark_group("beneath");
+    settings(&mut group);
+    cases(|layout, name, size| {
+        let stores = Stores::create(runtime);
+        stores.fill(runtime, layout, size);
+        let (bare, beneath) = (&stores.bare, stores.layered.store());
+        let long = stream(layout, "long");
+        let rows: Vec<_> = rows(layout, "long").iter().map(|id| stream(layout, id)).collect();
+        let pair = Pair {
+            row: "beneath",
+            case: format!("{layout}, {name}, one stream"),
+            times: LONG,
+            unit: "event",
+        };
+        ledger.pair(
+            &mut group,
+            &pair,
+            |times| drain(runtime, || bare.read(&long, ReadOptions::default()), times),
+            |times| {
+                let read =
+                    |row| drain(runtime, || beneath.read(row, ReadOptions::default()), times);
+                rows.iter().map(read).sum()
+            },
+        );
+    });
+    group.finish();
+}
+
 fn layer(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let ledger = Ledger::new("layer");
@@ -354,6 +411,7 @@ fn layer(criterion: &mut Criterion) {
     beginning(criterion, &ledger, &runtime);
     batching(criterion, &ledger, &runtime);
     reading(criterion, &ledger, &runtime);
+    fetching(criterion, &ledger, &runtime);
 }
 
 criterion_group!(benches, layer);

@@ -19,7 +19,7 @@ PROGRAM = report.TARGET / "release" / "oubliette"
 #: What a command may take, in milliseconds.
 TARGET = 15
 TURNS = 60
-ROWS = 200_000
+ROWS = 1_000_000
 COMMANDS = {
     "`append` of one event": ["append", "user-1", "UserMoved", "--data", '{"town":"Bremen"}'],
     "`read` of one stream": ["read", "user-0"],
@@ -76,7 +76,7 @@ def importing(temporary):
             row = {"stream": f"account-{number % 5000}", "type": "AmountDeposited", "data": data}
             file.write(json.dumps(row, separators=(",", ":")) + "\n")
     found = {}
-    for share in (ROWS // 10, ROWS):
+    for share in (ROWS // 50, ROWS // 5, ROWS):
         part = folder / f"{share}.ndjson"
         with rows.open() as whole, part.open("w") as some:
             some.writelines(line for _, line in zip(range(share), whole))

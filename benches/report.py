@@ -30,7 +30,10 @@ BESIDE = [
     ("first", "Append the first events of new streams, each with a new key, against the same store bare", "rate", {}),
     ("batch", "Append in batches through the layer, as an import does, against the same store bare", "rate", {}),
     ("stored", "Append to the bare store what the layer would give it, against the events as they are", "rate", {}),
+    ("beneath", "Read what the layer reads, from the store beneath it and unopened, against the events as they are", "rate", {}),
+    ("open", "Open one event, by one thread, against sealing and opening as many bytes by the bare AEAD", "times", {}),
     ("aead", "For comparison, the bare AEAD against itself", "times", {}),
+    ("nonce", "What the nonce that is a keyed hash of the text costs beside it", "times", {}),
     ("tag", "What the tag that survives the key costs beside it", "times", {}),
 ]
 # The cipher's libraries: each is a folder of results.
@@ -139,15 +142,16 @@ def table(head, align, rows):
     yield ""
 
 
-def verdict(kind, target, ratio):
-    return "met" if met(kind, target, ratio) else "**missed**"
+def verdict(kind, target, low, high):
+    """Of the middle half of the turns: where it is on both sides of the target, the machine was too busy to tell."""
+    judged = {met(kind, target, low), met(kind, target, high)}
+    return "not clear" if len(judged) > 1 else "met" if True in judged else "**missed**"
 
 
 def page(found):
     yield "# Performance"
     yield ""
-    yield "Written by `./bench`; do not edit. Ratios come first, because they hold from machine to machine"
-    yield "far better than figures do."
+    yield "Written by `./bench`; do not edit. Ratios come first, because they depend less on the machine than figures do."
     yield ""
     yield "## Against the targets"
     yield ""
@@ -159,15 +163,20 @@ def page(found):
                 low, ratio, high = ratios(case, kind)
                 summary.append([
                     f"{row}: {case['case']}", provider, target_text(kind, target), f"**{ratio:.2f} ×**",
-                    f"{low:.2f} to {high:.2f}", verdict(kind, target, ratio),
+                    f"{low:.2f} to {high:.2f}", verdict(kind, target, low, high),
                 ])
     yield from table(["what", "cipher", "target", "median ratio", "middle half of the turns", ""],
                      ["---", "---", "---:", "---:", "---:", "---"], summary)
-    missed = sum(row[-1] != "met" for row in summary)
-    yield f"Met: {len(summary) - missed} of {len(summary)}. Why the others are missed is said [below](#where-the-time-goes)."
+    count = lambda word: sum(row[-1] == word for row in summary)
+    yield f"Met: {count('met')} of {len(summary)}; missed: {count('**missed**')}; not clear, because the middle half of the turns is on both"
+    yield f"sides of the target: {count('not clear')}. Why they are missed is said [below](#where-the-time-goes). The targets were set before anything"
+    yield "was measured; that of AWS-LC supposed that the cipher is most of the work."
     yield ""
     yield from history.section()
     yield "## All cases"
+    yield ""
+    yield "The two ciphers were measured one after the other. The bare store has no cipher: where its rates differ between the two,"
+    yield "it is the machine. Compare ratios."
     for provider, cases in found.items():
         yield ""
         yield f"### By {PROVIDERS[provider]}"

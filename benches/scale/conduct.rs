@@ -72,6 +72,8 @@ fn measure(size: u64, folder: &Path, reference: &Path) -> Value {
         step("forget", "forget", &[reference]);
     }
     step("tombstones", "tombstones", &[]);
+    step("move", "move", &[]);
+    step("open", "open_sqlite", &[]);
     measured.into()
 }
 

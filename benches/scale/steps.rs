@@ -9,7 +9,7 @@ use std::{
 use oubliette::{
     event::{KEY_ID_BYTES, KeyId},
     vault::{
-        Vault,
+        PageStoreKind, Vault,
         internals::{InventoryEntry, KeyLookup, Plumbing as _},
     },
 };
@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &[String]) {
         "look-up" => step.look_up(),
         "inventory" => step.inventory(),
         "load" => step.load(),
+        "move" => step.move_to_sqlite(),
         "forget" => forget::alone(&step, Path::new(&rest[0])),
         "tombstones" => forget::with_tombstones(&step),
         other => panic!("no step {other}"),
@@ -186,6 +187,16 @@ impl Step {
             }));
         }
         json!({ "runs": runs })
+    }
+
+    /// The same pages in SQLite.
+    fn move_to_sqlite(&self) -> Value {
+        let (folder, root) = (self.folder.join("vault"), self.folder.join("root"));
+        let begin = Instant::now();
+        let moved =
+            Vault::move_pages(&folder, root.as_path(), PageStoreKind::Sqlite, |_| ()).unwrap();
+        let took = begin.elapsed().as_secs_f64();
+        json!({ "seconds": took, "pages": moved.pages, "disk": disk(&folder), "peak": memory().1 })
     }
 
     /// Makes keys until somebody kills the process.
