@@ -51,7 +51,7 @@ def counts(program):
 
 
 # Of these it is told where the instructions go. The first part whose pattern a function's name or file has is its part.
-PARTED = ("read sealed 300", "open inline 300", "read split 300")
+PARTED = ("seal sealed 1024", "open sealed 1024", "read sealed 300", "open inline 300", "read split 300")
 PARTS = [
     ("malloc and free", r"malloc|_int_free|:free|realloc|rdl_|finish_grow|raw_vec|calloc|__rust_"),
     ("moving structs and bytes (memcpy)", r"memcpy|memmove"),

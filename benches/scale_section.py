@@ -121,6 +121,7 @@ def figures(ones):
     yield "memory that the inventory adds", lambda one: mib(max(0, growth(one)))
     yield "move the pages to SQLite", lambda one: f"{time(one['move']['seconds'])}; {one['move']['pages']:,} pages"
     yield "size on disk", lambda one: f"{mib(one['fill']['disk'])}, {one['fill']['disk'] / one['size']:,.0f} bytes a key"
+    yield "size on disk, the same pages in SQLite", lambda one: mib(one["move"]["disk"])
     yield "resident memory after opening", lambda one: mib(one["open_clean"]["resident"])
     yield "highest resident memory of any step", lambda one: mib(resident(one))
     yield "load average before", lambda one: one["load"]
@@ -139,6 +140,9 @@ def section(ones):
     )
     yield from report.table(["what", "which"], ["---", "---"], [list(part) for part in report.machine()])
     yield (report.ROOT / "benches" / "scale" / "method.md").read_text().strip()
+    if max(one["size"] for one in ones) < 10_000_000:
+        yield ""
+        yield (report.ROOT / "benches" / "scale" / "before.md").read_text().strip()
 
 
 def marked():
