@@ -169,8 +169,8 @@ def page(found):
                      ["---", "---", "---:", "---:", "---:", "---"], summary)
     count = lambda word: sum(row[-1] == word for row in summary)
     yield f"Met: {count('met')} of {len(summary)}; missed: {count('**missed**')}; not clear, because the middle half of the turns is on both"
-    yield f"sides of the target: {count('not clear')}. Why they are missed is said [below](#where-the-time-goes). The targets were set before anything"
-    yield "was measured; that of AWS-LC supposed that the cipher is most of the work."
+    yield f"sides of the target: {count('not clear')}. Why they are missed is said [below](#where-the-time-goes). The targets were set before the"
+    yield "parts were measured."
     yield ""
     yield from history.section()
     yield "## All cases"
