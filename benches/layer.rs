@@ -61,7 +61,13 @@ impl Stores {
         Self { bare: SqliteStore::create(at("bare")).unwrap(), layered, _folder: folder }
     }
 
-    /// The same events in both.
+    /// With the same events in both.
+    fn filled(runtime: &Runtime, layout: &str, size: usize) -> Self {
+        let stores = Self::create(runtime);
+        stores.fill(runtime, layout, size);
+        stores
+    }
+
     fn fill(&self, runtime: &Runtime, layout: &str, size: usize) {
         fn store(to: &impl EventStore, layout: &str, size: usize, runtime: &Runtime) {
             for number in 0..STREAMS {
@@ -346,8 +352,7 @@ fn reading(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("read");
     settings(&mut group);
     cases(|layout, name, size| {
-        let stores = Stores::create(runtime);
-        stores.fill(runtime, layout, size);
+        let stores = Stores::filled(runtime, layout, size);
         let Stores { bare, layered, .. } = &stores;
         let long = stream(layout, "long");
         let pair = Pair {
@@ -378,8 +383,7 @@ fn fetching(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
     let mut group = criterion.benchmark_group("beneath");
     settings(&mut group);
     cases(|layout, name, size| {
-        let stores = Stores::create(runtime);
-        stores.fill(runtime, layout, size);
+        let stores = Stores::filled(runtime, layout, size);
         let (bare, beneath) = (&stores.bare, stores.layered.store());
         let long = stream(layout, "long");
         let rows: Vec<_> = rows(layout, "long").iter().map(|id| stream(layout, id)).collect();

@@ -129,6 +129,12 @@ impl NewEvent {
         }
     }
 
+    /// How many bytes of payload and metadata it has.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of(Some(&self.data), self.metadata.as_ref())
+    }
+
     /// The same event under this id.
     #[must_use]
     pub fn with_id(mut self, id: EventId) -> Self {
@@ -243,14 +249,6 @@ pub enum Content<'a> {
     /// An event of the tombstone's type that this reader cannot verify: forged, changed, of another
     /// vault, or read without a vault. It does not mean that anyone is forgotten.
     Unverified(&'a Payload),
-}
-
-impl NewEvent {
-    /// How many bytes of payload and metadata it has.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn bytes(&self) -> usize {
-        bytes_of(Some(&self.data), self.metadata.as_ref())
-    }
 }
 
 impl RecordedEvent {

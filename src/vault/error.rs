@@ -279,7 +279,8 @@ pub enum VaultError {
     /// The disk, or the page store, failed.
     #[error("the vault's storage failed")]
     Storage(#[source] Box<dyn Error + Send + Sync>),
-    /// An earlier write failed, so that nothing is known about what is on the disk.
+    /// An earlier write failed, so that nothing is known about what is on the disk. Where the pages are in sled, and it
+    /// failed to read one of them, only another process can open the vault again.
     #[error("a write to the vault failed earlier; close it and open it again")]
     Poisoned,
     /// Randomness failed.

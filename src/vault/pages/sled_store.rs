@@ -111,11 +111,14 @@ impl PageStore for SledPages {
             changes.insert(name, content);
         }
         self.db.apply_batch(changes).map_err(|error| {
-            // What it had applied when it failed, to read a page, say, it keeps, and would write to the disk when it is
-            // closed: half a batch, which the next opening could not tell from a whole one. So it never is closed. Until
-            // the process ends nobody can open it again.
-            mem::forget(self.db.clone());
-            failed(error)
+            let error = failed(error);
+            // What it had applied when it failed to read a page it keeps, and would write to the disk when it is closed:
+            // half a batch, which the next opening could not tell from a whole one. So it never is closed. Until the
+            // process ends nobody can open it again. After a failed write it writes nothing more by itself.
+            if !matches!(error, VaultError::DiskFull(_) | VaultError::DiskReadOnly(_)) {
+                mem::forget(self.db.clone());
+            }
+            error
         })
     }
 
