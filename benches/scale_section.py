@@ -140,9 +140,6 @@ def section(ones):
     )
     yield from report.table(["what", "which"], ["---", "---"], [list(part) for part in report.machine()])
     yield (report.ROOT / "benches" / "scale" / "method.md").read_text().strip()
-    if max(one["size"] for one in ones) < 10_000_000:
-        yield ""
-        yield (report.ROOT / "benches" / "scale" / "before.md").read_text().strip()
 
 
 def marked():
