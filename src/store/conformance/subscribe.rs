@@ -146,8 +146,9 @@ pub(super) async fn subscription_joins_without_gap_or_repeat(kit: &Kit<'_>) -> D
             }
             let mut subscription = kit.store.subscribe(Some(before.position), Filter::default());
             let (mut events, mut caught_up, mut last) = (Vec::new(), 0, 0);
-            // Two last events: a repeat of the first would come before the second.
-            while last < 2 {
+            // Two last events: a repeat of the first would come before the second. A subscriber that is slow has caught up
+            // only behind them: the last that it finds there belong to what it catches up with.
+            while last < 2 || caught_up == 0 {
                 match next(kit, &mut subscription).await? {
                     None => caught_up += 1,
                     Some(event) => {
