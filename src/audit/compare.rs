@@ -64,7 +64,7 @@ impl<S: EventStore> Oubliette<S> {
         let mut events = self.specimens();
         while let Some(specimen) = events.try_next().await? {
             compared.events += 1;
-            if specimen.event.is_tombstone() || specimen.event.is_announcement() {
+            if specimen.event.is_tombstone() || specimen.event.is_bookkeeping() {
                 continue;
             }
             compared.newer += u64::from(specimen.is_newer());

@@ -11,17 +11,32 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
-    ErasureError, ErasureRecord,
+    ErasureError, ErasureRecord, ErasureRefusal, PendingError,
     journal::Journal,
     tombstones::{Untold, appended, at_once},
 };
 use crate::{
     crypto::Token,
     event::{ErasureId, EventId, KeyId, RecordedEvent, StreamName, Subject},
-    layer::{EventRef, Layer, document::Document, tombstone},
+    layer::{EventRef, Layer, Oubliette, document::Document, tombstone},
     store::{Append, EventStore, ReadAllOptions, StoreError},
     vault::{History, KeyLookup, KeyOrigin, Tagged, Vault, VaultError},
 };
+
+impl<S: EventStore> Oubliette<S> {
+    /// Sets again each tombstone that is due and not in the store, because the store lost its last events, say: it came back
+    /// from a backup, or did not have on its disk what it had acknowledged. [`Oubliette::verify`] finds such erasures. It reads
+    /// the whole store. Returns how many it set.
+    ///
+    /// # Errors
+    /// [`PendingError::Retelling`] where the store does not take them; [`ErasureRefusal::NoVault`]; errors of the vault.
+    pub async fn set_tombstones_again(&self) -> Result<usize, ErasureError> {
+        let vault = self.layer.vault().ok_or(ErasureRefusal::NoVault)?;
+        crate::runtime::check()?;
+        let set = set_again(&self.layer, vault).await;
+        set.map_err(|untold| untold.or(PendingError::Retelling))
+    }
+}
 
 /// Reads the whole store, and sets each tombstone that is due and not there. Repeatable: what an earlier call set counts as
 /// there. Returns how many it set.
@@ -125,7 +140,7 @@ impl<'a> Told<'a> {
 
     async fn look_at(&mut self, event: &RecordedEvent) -> Result<(), VaultError> {
         let (vault, stream) = (self.vault, &event.stream);
-        if event.is_announcement() {
+        if event.is_bookkeeping() {
             return Ok(());
         }
         if event.is_tombstone() {

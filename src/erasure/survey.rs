@@ -163,7 +163,7 @@ impl<S: EventStore> Survey<'_, S> {
         half: bool,
         found: &mut Found,
     ) -> Result<(), StoreError> {
-        if event.is_announcement() || (event.is_tombstone() && self.has_form(event).await?) {
+        if event.is_bookkeeping() || (event.is_tombstone() && self.has_form(event).await?) {
             return Ok(());
         }
         let stored = match Document::of(event) {

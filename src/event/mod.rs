@@ -24,6 +24,7 @@ mod position;
 mod recorded;
 mod signed;
 mod tombstone;
+mod vault_note;
 
 pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
 pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
@@ -54,6 +55,7 @@ pub use recorded::{
 pub(crate) use signed::framed;
 pub(crate) use tombstone::SignedTombstone;
 pub use tombstone::{Cause, SUBJECT_FORGOTTEN, State, Tombstone, TombstoneError};
+pub use vault_note::{VAULTS, VaultNote};
 
 /// The member that holds the tokens of a sealed payload; no payload of a user's may use it.
 pub const SEALED_KEY: &str = "$sealed";

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     ANNOUNCED, ANNOUNCEMENTS, EventId, EventType, Holes, Json, KeyId, Position, Revision,
-    SUBJECT_FORGOTTEN, Shredded, StreamName, Subject, Timestamp, Tombstone, Withheld,
+    SUBJECT_FORGOTTEN, Shredded, StreamName, Subject, Timestamp, Tombstone, VaultNote, Withheld,
 };
 
 /// The largest event that the layer accepts, payload and metadata together, in bytes: 16 MiB.
@@ -297,6 +297,12 @@ impl RecordedEvent {
     /// of its own.
     pub fn is_announcement(&self) -> bool {
         self.event_type.as_str() == ANNOUNCED && self.stream.as_str() == ANNOUNCEMENTS
+    }
+
+    /// Whether the event is the layer's bookkeeping, in a stream of its own: an announcement, or the note whose vault's
+    /// tokens a store holds. Readers of the layer do not get it.
+    pub fn is_bookkeeping(&self) -> bool {
+        self.is_announcement() || VaultNote::of(self).is_some()
     }
 
     /// What a reader has in hand.

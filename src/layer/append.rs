@@ -7,13 +7,13 @@
 //! answer no erasure waits any more. What the store takes after that is shredded if its subject was
 //! forgotten meanwhile.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     CodecError, Layer,
     halves::PATIENCE,
     placement::Placement,
-    sealing::{Prepared, SealedEvent, Work, owned, prepare},
+    sealing::{Permit, Prepared, SealedEvent, Work, owned, prepare},
     stored::Ends,
 };
 use crate::{
@@ -34,6 +34,35 @@ pub(super) async fn append<S: EventStore>(
     layer: &Arc<Layer<S>>,
     appends: Vec<Append>,
 ) -> Result<Vec<Appended>, StoreError> {
+    let (keeper, work, targets) = cut(layer, appends).await?;
+    let layer = Arc::clone(layer);
+    // A task of its own: a caller who drops the future must not stop an append between the claim and the store.
+    runtime::spawn(async move { run(&layer, &keeper, work, targets).await })?.await?
+}
+
+/// Seals what the caller is going to append, in a transaction of theirs that is over when the permit ends.
+pub(super) async fn seal<S: EventStore>(
+    layer: &Arc<Layer<S>>,
+    appends: Vec<Append>,
+    lasting: Duration,
+) -> Result<(Vec<Append>, Permit), StoreError> {
+    let (keeper, work, targets) = cut(layer, appends).await?;
+    let (layer, codec) = (Arc::clone(layer), layer.codec.clone().lasting_for(lasting));
+    // Likewise. Where nobody waits for it any more, the claims stay open, and the next one who needs to know looks into the
+    // store.
+    let sealing = async move {
+        let Prepared { sealed, permit } = prepare(&codec, &keeper, &*layer, &work).await?;
+        let keys = sealed.iter().flatten().flat_map(|event| event.keys.iter().copied()).collect();
+        Ok((self::appends(&work, &targets, sealed).0, permit.with_keys(keys)))
+    };
+    runtime::spawn(sealing)?.await?
+}
+
+/// Refuses what can be refused without touching anything, and has the policy cut the rest.
+async fn cut<S: EventStore>(
+    layer: &Layer<S>,
+    appends: Vec<Append>,
+) -> Result<(Arc<dyn Keeper>, Vec<Work>, Vec<Target>), StoreError> {
     let Some(keeper) = layer.codec.keeper().cloned() else {
         return Err(CodecError::NoVault.into());
     };
@@ -53,9 +82,7 @@ pub(super) async fn append<S: EventStore>(
             "{halves} split events in one append, at most {PATIENCE} are accepted"
         )));
     }
-    let layer = Arc::clone(layer);
-    // A task of its own: a caller who drops the future must not stop an append between the claim and the store.
-    runtime::spawn(async move { run(&layer, &keeper, work, targets).await })?.await?
+    Ok((keeper, work, targets))
 }
 
 async fn work_of<S: EventStore>(

@@ -173,7 +173,7 @@ pub(super) async fn document_of(
 
 /// Whether an event is surely in one piece, where it belongs, and somebody's.
 pub(super) fn is_single(event: &RecordedEvent) -> bool {
-    Head::is_tag_at_most(event.metadata.as_ref()) && !event.is_announcement()
+    Head::is_tag_at_most(event.metadata.as_ref()) && !event.is_bookkeeping()
 }
 
 enum Waiting {
@@ -280,7 +280,7 @@ impl<S: EventStore> Join<S> {
     }
 
     async fn take(&mut self, mut event: RecordedEvent) {
-        if event.is_announcement() {
+        if event.is_bookkeeping() {
             // The layer's bookkeeping is no event. Read by its stream's name it is shown.
             if self.audience == Audience::Auditors {
                 // Only what is signed counts of it: no note beside it, and no token in it.

@@ -30,7 +30,7 @@ pub(crate) struct Specimen {
 impl Specimen {
     async fn of(joined: Joined, vault: Option<&dyn Keeper>) -> Option<Self> {
         let (event, document, lone_half) = match joined {
-            Joined::Event(Found { event, .. }) if event.is_announcement() => {
+            Joined::Event(Found { event, .. }) if event.is_bookkeeping() => {
                 (event, Ok(Document::Clear), false)
             }
             Joined::Event(Found { event, read }) => {
@@ -58,7 +58,7 @@ impl Specimen {
     pub(crate) async fn is_anothers(&self, vault: &dyn Keeper) -> bool {
         match &self.document {
             // Tombstones and announcements have signatures in place of tags.
-            _ if self.event.is_tombstone() || self.event.is_announcement() => false,
+            _ if self.event.is_tombstone() || self.event.is_bookkeeping() => false,
             Ok(Document::Stored(stored)) => stored.is_anothers(vault).await,
             Ok(Document::Clear) => false,
             Err(_) => match Notes::of(self.event.metadata.as_ref()) {
@@ -81,7 +81,7 @@ impl Specimen {
             Ok(Document::Stored(stored)) => stored.tokens.is_empty(),
             Err(_) => false,
         };
-        let own_words = self.event.is_tombstone() || self.event.is_announcement();
+        let own_words = self.event.is_tombstone() || self.event.is_bookkeeping();
         let ours = matches!(self.tagged(vault).await, Some(Tagged::Ours | Tagged::UnknownEra));
         in_clear && !own_words && !ours
     }

@@ -25,13 +25,17 @@ mod opening;
 mod owners;
 mod placement;
 mod read;
+mod restore;
 mod rotate;
 mod same;
+mod seal_existing;
 mod sealed;
+mod sealed_append;
 mod sealing;
 mod stored;
 mod timeout;
 pub(crate) mod tombstone;
+mod vault_notes;
 mod wanted;
 
 use std::{
@@ -40,6 +44,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -52,7 +57,10 @@ pub use opening::{EventRef, Opened};
 pub use owners::{NotMended, OwnersError, OwnersRebuilt};
 pub(crate) use placement::Placement;
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
+pub use seal_existing::{LeftInClear, SealedExisting, SealedSoFar};
 pub use sealed::Sealed;
+pub use sealed_append::SealedAppend;
+pub use vault_notes::{note_vault, noted_vaults};
 pub use wanted::Wanted;
 
 use crate::{
@@ -63,8 +71,8 @@ use crate::{
     event::{Position, RecordedEvent, StreamName},
     policy::Policy,
     store::{
-        Append, Appended, Capabilities, Capability, EventStore, EventStream, Filter,
-        ReadAllOptions, ReadOptions, StoreError, Subscription,
+        Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions,
+        ReadOptions, StoreError, Subscription,
     },
     vault::{Keeper, Vault, VaultError},
 };
@@ -219,6 +227,21 @@ impl<S: EventStore> Oubliette<S> {
         }
     }
 
+    /// Seals what you are going to append within a transaction of your own, so that the events commit together with what
+    /// your application keeps in the same database. Nothing is appended: you give [`SealedAppend::appends`] to the store
+    /// beneath, and say afterwards what became of it. It delays a forgetting for so long at most.
+    ///
+    /// # Errors
+    /// As `append`, where it is refused before the store is asked.
+    pub async fn seal(
+        &self,
+        appends: Vec<Append>,
+        lasting: Duration,
+    ) -> Result<SealedAppend<S>, StoreError> {
+        let (appends, permit) = append::seal(&self.layer, appends, lasting).await?;
+        Ok(SealedAppend::new(appends, permit, Arc::clone(&self.layer)))
+    }
+
     /// The store underneath, which returns tokens as they are stored.
     pub fn store(&self) -> &S {
         &self.layer.store
@@ -281,10 +304,10 @@ impl<S: EventStore> EventStore for Oubliette<S> {
         append::append(&self.layer, appends).await
     }
 
-    /// Restoring is of the stored form, and belongs to the store beneath: here it would be a way to
-    /// write in clear what the policy seals.
-    async fn restore(&self, _: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
-        Err(StoreError::Unsupported(Capability::Restore))
+    /// Seals events that were in clear, and restores them beneath: with their ids, times and revisions. What is sealed
+    /// already is moved beneath the layer, by the store's own `restore`, and refused here.
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        restore::restore(&self.layer, events).await
     }
 
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
@@ -300,7 +323,7 @@ impl<S: EventStore> EventStore for Oubliette<S> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.layer.store.capabilities().without(Capability::Restore)
+        self.layer.store.capabilities()
     }
 }
 

@@ -92,7 +92,7 @@ impl<S: EventStore> Layer<S> {
 
     fn count(&self, event: &RecordedEvent, unsealed: bool, unvouched: bool) {
         // Announcements are the layer's own words, in clear.
-        if event.is_announcement() {
+        if event.is_bookkeeping() {
             return;
         }
         // Most are neither, and threads that only count nothing would wait for each other.

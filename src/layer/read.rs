@@ -342,7 +342,7 @@ async fn open<S: EventStore>(
     };
     if !opener.placed && !is_single(&found.event) {
         let event = &mut found.event;
-        if event.is_announcement() {
+        if event.is_bookkeeping() {
             // They are not signed.
             event.metadata = None;
             return Ok(());

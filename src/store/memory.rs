@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStream,
-    Filter, ReadAllOptions, ReadOptions, StoreError, Subscription,
+    Filter, ReadAllOptions, ReadOptions, Rewrite, Rewritten, StoreError, Subscription,
     check::{Known, answer_retry, check_appends, check_restored, plan_restore},
 };
 use crate::event::{EventId, Position, RecordedEvent, Revision, StreamName, Timestamp};
@@ -251,6 +251,33 @@ impl EventStore for MemoryStore {
 
     fn capabilities(&self) -> Capabilities {
         self.shared.capabilities
+    }
+}
+
+#[async_trait]
+impl Rewrite for MemoryStore {
+    async fn rewrite(&self, events: Vec<Rewritten>) -> Result<Vec<bool>, StoreError> {
+        let mut log = self.shared.log.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rewrite = |event: Rewritten| {
+            let Rewritten { stream, revision, id, from, to } = event;
+            let Some(at) = log.ids.get(&id).copied() else { return false };
+            let Some(there) = log.events.get_mut(at) else { return false };
+            let is_so = there.stream == stream
+                && there.revision == revision
+                && there.data.as_ref() == Some(&from.data)
+                && there.metadata == from.metadata;
+            if is_so {
+                (there.data, there.metadata) = (Some(to.data), to.metadata);
+            }
+            is_so
+        };
+        Ok(events.into_iter().map(&mut rewrite).collect())
+    }
+
+    async fn scrub(&self) -> Result<Vec<String>, StoreError> {
+        Ok(vec![
+            "the memory of this process, until other data are written there: end it".to_owned(),
+        ])
     }
 }
 

@@ -17,10 +17,13 @@
 // is a crate, and proves itself with the conformance suite.
 
 mod check;
+mod copy;
 mod error;
 mod ext;
+mod follow;
 mod forward;
 mod options;
+mod rewrite;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -36,13 +39,16 @@ use futures::stream::BoxStream;
 use crate::event::{Position, RecordedEvent, StreamName};
 pub use check::{Known, answer_retry, check_appends, check_restored, plan_restore};
 pub(crate) use check::{check_for_layer, lacking};
+pub use copy::{Comparison, Copied, Difference, NotKept, Transform, compare, copy, not_kept};
 pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};
 pub use ext::{EventStoreExt, Folded};
+pub use follow::{Checkpoint, FileCheckpoint, FollowError, Handler, catch_up, follow};
 pub use memory::MemoryStore;
 pub use options::{
     Append, Appended, Capabilities, Capability, Delivery, Direction, ExpectedRevision, Filter,
     ReadAllOptions, ReadOptions,
 };
+pub use rewrite::{Rewrite, Rewritten, Stored};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
@@ -178,7 +184,7 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// from one store to another, and for nothing else. All or nothing; the events may be of many
     /// streams, each stream's in order.
     ///
-    /// They are stored as they are: a layer that seals does not do this, the store beneath it does.
+    /// A store keeps them as they are. A layer that seals does that first, and takes only what is in clear.
     ///
     /// Returns one [`Appended`] for each event, in their order.
     ///

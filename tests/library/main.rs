@@ -23,6 +23,8 @@ mod python_vectors;
 mod restore;
 mod rolled_back;
 mod rotation;
+#[cfg(feature = "sqlite")]
+mod seal_existing;
 mod sizes;
 #[path = "../device/skip.rs"]
 #[cfg(feature = "sqlite")]
@@ -31,6 +33,8 @@ mod skip;
 mod sqlite_store;
 #[cfg(all(feature = "conformance", feature = "sqlite"))]
 mod store_conformance;
+#[cfg(feature = "sqlite")]
+mod store_cut;
 #[cfg(feature = "sqlite")]
 mod subscribing_while_forgetting;
 mod tags;

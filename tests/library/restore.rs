@@ -5,11 +5,9 @@
 use crate::common::*;
 use oubliette::{
     audit::verify::VerifyOptions,
-    event::{Position, RecordedEvent},
+    event::{EventId, Position, RecordedEvent, Revision},
     layer::Oubliette,
-    store::{
-        Append, Capability, EventStore, ExpectedRevision, MemoryStore, SqliteStore, StoreError,
-    },
+    store::{Append, EventStore, ExpectedRevision, MemoryStore, SqliteStore, StoreError},
 };
 
 async fn bank() -> Oubliette<MemoryStore> {
@@ -71,29 +69,97 @@ async fn a_store_that_was_moved_beneath_the_layer_reads_as_before() {
     assert_eq!(shape(&all(&layer, "user-2").await), "pppt");
 }
 
+/// What was in clear before the layer was, comes in sealed: with its ids, times, revisions and order.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_through_the_layer_is_sealed_and_keeps_its_times() {
+    let clear = MemoryStore::new();
+    for (to, event_type, data) in [
+        ("user-3", "UserRegistered", r#"{"id":3,"colour":"red","name":"Annika"}"#),
+        ("bankaccount-3", "AccountOpened", r#"{"owner":"user-3","amount":1.50,"iban":"DE89"}"#),
+        ("room-3", "Said", r#"{"author":3,"at":3,"text":"first"}"#),
+        ("user-3", "UserMoved", r#"{"id":3,"town":"Bremen"}"#),
+    ] {
+        let append = Append::new(stream(to), ExpectedRevision::Any, vec![event(event_type, data)]);
+        clear.append(vec![append]).await.unwrap();
+    }
+    let before = everything(&clear).await;
+    let bank = layer().await;
+    // In pieces, and one of them again, as after a cut.
+    for piece in before.chunks(3).chain(before.chunks(3)) {
+        let answers = bank.restore(piece.to_vec()).await.unwrap();
+        assert_eq!(answers.len(), piece.len());
+    }
+    let stored = everything(bank.store()).await;
+    let text = format!(
+        "{:?}",
+        stored
+            .iter()
+            .map(|e| e.data.as_ref().unwrap().as_bytes().to_vec())
+            .map(|bytes| String::from_utf8(bytes).unwrap())
+            .collect::<Vec<_>>()
+    );
+    for personal in ["Annika", "DE89", "first", "Bremen"] {
+        assert!(!text.contains(personal), "{personal}: {text}");
+    }
+    assert!(text.contains("red") && text.contains("1.50"), "{text}");
+    let read = everything(&bank).await;
+    assert_eq!(read.len(), before.len());
+    for (read, before) in read.iter().zip(&before) {
+        assert_eq!(
+            (&read.stream, read.revision, read.id),
+            (&before.stream, before.revision, before.id)
+        );
+        assert_eq!((read.recorded, &read.data), (before.recorded, &before.data));
+        assert!(read.restored.is_some());
+    }
+    // What it states counts: the account goes with its owner.
+    bank.forget(&subject("user-3"), "asked").await.unwrap();
+    assert_eq!(shape(&all(&bank, "user-3").await), "ppt");
+    assert_eq!(shape(&all(&bank, "bankaccount-3").await), "pt");
+    let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    // Nothing of a forgotten person comes in again under another id.
+    let mut again = before[0].clone();
+    (again.id, again.revision) = (EventId::random(), Revision(3));
+    let refused = bank.restore(vec![again]).await;
+    assert!(matches!(refused, Err(StoreError::Forgotten { .. })), "{refused:?}");
+}
+
 #[tokio::test]
 async fn restoring_is_no_way_around_sealing() {
     let bank = bank().await;
-    assert!(bank.store().capabilities().has(Capability::Restore));
-    assert!(!bank.capabilities().has(Capability::Restore));
-    let clear = MemoryStore::new();
-    let append = Append::new(
-        stream("user-3"),
-        ExpectedRevision::Any,
-        vec![event("UserRegistered", r#"{"name":"Annika"}"#)],
-    );
-    clear.append(vec![append]).await.unwrap();
-    let before = everything(bank.store()).await;
-    let refused = bank.restore(everything(&clear).await).await;
-    assert!(matches!(refused, Err(StoreError::Unsupported(Capability::Restore))), "{refused:?}");
-    assert_eq!(everything(bank.store()).await, before);
+    // What is sealed moves beneath the layer: here its tokens would be taken for a payload.
+    for sealed in everything(bank.store()).await {
+        let refused = layer().await.restore(vec![sealed]).await;
+        assert!(refused.is_err(), "{refused:?}");
+    }
 
     // What the layer opened is not what was recorded, and no store takes it for that.
     let opened = everything(&bank).await;
     assert!(opened.len() > 8);
     for event in opened {
         let (target, what) = (MemoryStore::new(), event.clone());
-        let refused = target.restore(vec![event]).await;
+        let refused = target.restore(vec![event.clone()]).await;
+        assert!(matches!(refused, Err(StoreError::Invalid(_))), "{what:?}: {refused:?}");
+        let refused = layer().await.restore(vec![event]).await;
         assert!(matches!(refused, Err(StoreError::Invalid(_))), "{what:?}: {refused:?}");
     }
+}
+
+/// Two restores of the same, at once, and one that nobody waits for: whole, and once.
+#[tokio::test(flavor = "multi_thread")]
+async fn restores_at_once_seal_each_event_once() {
+    let clear = MemoryStore::new();
+    let events = (0..40).map(|n| event("UserMoved", &format!(r#"{{"id":{n},"town":"Bremen"}}"#)));
+    let append = Append::new(stream("user-4"), ExpectedRevision::Any, events.collect());
+    clear.append(vec![append]).await.unwrap();
+    let before = everything(&clear).await;
+    let bank = layer().await;
+    let restore = || bank.restore(before.clone());
+    let (one, two, three) = tokio::join!(restore(), restore(), restore());
+    assert!([&one, &two, &three].iter().any(|done| done.is_ok()), "{one:?} {two:?} {three:?}");
+    drop(tokio::time::timeout(std::time::Duration::from_micros(50), restore()).await);
+    restore().await.unwrap();
+    assert_eq!(all(&bank, "user-4").await.len(), 40);
+    assert!(bank.verify(VerifyOptions::default(), |_| {}).await.unwrap().is_clean());
 }

@@ -64,6 +64,11 @@ pub enum PendingError {
          tried again before the next erasure and on opening"
     )]
     Repeat(#[source] StoreError),
+    /// Tombstones that the event store lost are not all set again.
+    #[error(
+        "not all tombstones that are missing could be set again: do it again when the event store takes them"
+    )]
+    Retelling(#[source] StoreError),
 }
 
 impl PendingError {
@@ -74,7 +79,8 @@ impl PendingError {
             Self::Announcement { source, .. }
             | Self::Tombstones { source, .. }
             | Self::KeyChange(source)
-            | Self::Repeat(source) => source.is_temporary(),
+            | Self::Repeat(source)
+            | Self::Retelling(source) => source.is_temporary(),
             Self::Mirrors { .. } => false,
         }
     }
@@ -85,7 +91,8 @@ impl PendingError {
             Self::Announcement { source, .. }
             | Self::Tombstones { source, .. }
             | Self::KeyChange(source)
-            | Self::Repeat(source) => format!("{self}: {}", nameless(source)),
+            | Self::Repeat(source)
+            | Self::Retelling(source) => format!("{self}: {}", nameless(source)),
             Self::Mirrors { .. } => self.to_string(),
         }
     }

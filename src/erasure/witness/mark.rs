@@ -7,7 +7,7 @@ use super::super::{ErasureError, announce::stream};
 use crate::{
     event::{
         ANNOUNCED, Announcement, AnnouncementRef, Digest, EventId, Payload, RecordedEvent,
-        Revision, framed,
+        Revision, VaultNote, framed,
     },
     layer::Layer,
     store::{Capability, Direction, EventStore, ReadAllOptions, ReadOptions, StoreError},
@@ -145,15 +145,20 @@ impl Mark {
     }
 }
 
-/// Whether there is nothing at all in the store: then it never held what was announced, as far as
-/// can be told, and nothing is hidden by it that can still be read there.
+/// Whether there is nothing at all in the store, but for notes whose it is: then it never held what was announced, as far
+/// as can be told, and nothing is hidden by it that can still be read there.
 pub(super) async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, ErasureError> {
     if !layer.store.capabilities().has(Capability::ReadAll) {
         return Ok(false);
     }
     let mut all = layer.store.read_all(ReadAllOptions::default());
-    let first = layer.next(&mut all).await.map_err(ErasureError::WitnessSilent)?;
-    Ok(first.is_none())
+    loop {
+        match layer.next(&mut all).await.map_err(ErasureError::WitnessSilent)? {
+            None => return Ok(true),
+            Some(event) if VaultNote::of(&event).is_some() => {}
+            Some(_) => return Ok(false),
+        }
+    }
 }
 
 /// The events of the stream after a mark, in order; or, where that or a tip is no longer where it was, all that there

@@ -83,6 +83,21 @@ impl Permit {
         }
     }
 
+    /// The same, and that these keys sealed it.
+    pub(in crate::layer) fn with_keys(self, keys: Vec<KeyId>) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// Whether all keys that sealed it live.
+    pub(in crate::layer) async fn keys_live(&self) -> Result<bool, VaultError> {
+        for key in &self.keys {
+            if let KeyLookup::Shredded { .. } = self.vault.opening_key(*key).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Says that all of it is stored: what it states counts.
     pub(in crate::layer) async fn stored(self) -> Result<Settled, VaultError> {
         self.settle(true).await
@@ -103,12 +118,7 @@ impl Permit {
                 told => settled = told,
             }
         }
-        for key in &self.keys {
-            if let KeyLookup::Shredded { .. } = self.vault.opening_key(*key).await? {
-                settled = Settled::Forgotten;
-            }
-        }
-        Ok(settled)
+        Ok(if self.keys_live().await? { settled } else { Settled::Forgotten })
     }
 
     /// As [`Permit::stored`], for claims that are settled by looking: nothing else settles them now.

@@ -165,18 +165,15 @@ macro_rules! cases {
             }
         )*
 
-        /// Runs every case, each on a fixture of its own.
-        ///
-        /// # Errors
-        /// All violations.
-        pub async fn run_all<F, Fresh>(mut fresh: F) -> Result<(), Vec<Violation>>
-        where
+        /// Runs every case, each on a fixture of its own, and tells how it went: for a table, say.
+        pub async fn run_each<F, Fresh>(
+            mut fresh: F,
+            mut told: impl FnMut(&'static str, Result<(), Violation>),
+        ) where
             F: FnMut() -> Fresh,
             Fresh: Future<Output = Fixture>,
         {
-            let mut violations = Vec::new();
-            $(violations.extend($case(&fresh().await).await.err());)*
-            if violations.is_empty() { Ok(()) } else { Err(violations) }
+            $(told(stringify!($case), $case(&fresh().await).await);)*
         }
     };
 }
@@ -252,6 +249,20 @@ cases! {
     restore::restore_can_be_repeated:
         "events that are at their revisions already are passed over and answered as a retry. \
          Bytes are not compared"
+}
+
+/// Runs every case, each on a fixture of its own.
+///
+/// # Errors
+/// All violations.
+pub async fn run_all<F, Fresh>(fresh: F) -> Result<(), Vec<Violation>>
+where
+    F: FnMut() -> Fresh,
+    Fresh: Future<Output = Fixture>,
+{
+    let mut violations = Vec::new();
+    run_each(fresh, |_, result| violations.extend(result.err())).await;
+    if violations.is_empty() { Ok(()) } else { Err(violations) }
 }
 
 /// Makes a `#[tokio::test]` of every case of the [conformance suite](crate::store::conformance),

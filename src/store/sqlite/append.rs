@@ -13,7 +13,7 @@ use crate::{
         EventId, Json, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName, Timestamp,
     },
     store::{
-        Append, Appended, StoreError,
+        Append, Appended, Rewritten, StoreError,
         check::{Known, answer_retry, plan_restore},
     },
 };
@@ -140,6 +140,35 @@ pub(super) fn restore(
             (None, None) => continue,
         };
         done.push(Appended { revision: *revision, position, already: known.is_some() });
+    }
+    Ok(done)
+}
+
+const REWRITE: &str = "UPDATE event SET data = ?1, metadata = ?2
+     WHERE id = ?3 AND revision = ?4 AND stream = (SELECT id FROM stream WHERE name = ?5)
+        AND data IS ?6 AND metadata IS ?7";
+
+/// Gives events other contents. Of each is answered whether it was otherwise by now, as a retry is.
+pub(super) fn rewrite(
+    connection: &Connection,
+    events: &[Rewritten],
+) -> Result<Vec<Appended>, Stop> {
+    // Before the first page is freed: what was in it is overwritten with zeros.
+    connection.execute_batch("PRAGMA secure_delete = ON")?;
+    let mut rewrite = connection.prepare_cached(REWRITE)?;
+    let mut done = Vec::with_capacity(events.len());
+    for Rewritten { stream, revision, id, from, to } in events {
+        let changed = rewrite.execute(params![
+            stored(&to.data),
+            to.metadata.as_ref().map(Json::as_str),
+            id.0.as_bytes(),
+            i64::try_from(revision.0).unwrap_or(i64::MAX),
+            stream.as_str(),
+            stored(&from.data),
+            from.metadata.as_ref().map(Json::as_str),
+        ])?;
+        let position = Position::number(0);
+        done.push(Appended { revision: *revision, position, already: changed == 0 });
     }
     Ok(done)
 }

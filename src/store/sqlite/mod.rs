@@ -32,7 +32,7 @@ use tokio::sync::watch;
 
 use super::{
     Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
-    StoreError, Subscription, check_appends, check_restored,
+    Rewrite, Rewritten, StoreError, Subscription, check_appends, check_restored,
 };
 use crate::{
     event::{Position, RecordedEvent, StreamName},
@@ -225,5 +225,22 @@ impl EventStore for SqliteStore {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::ALL
+    }
+}
+
+#[async_trait]
+impl Rewrite for SqliteStore {
+    async fn rewrite(&self, events: Vec<Rewritten>) -> Result<Vec<bool>, StoreError> {
+        let done = self.commit(Task::Rewrite(events)).await?;
+        Ok(done.into_iter().map(|done| !done.already).collect())
+    }
+
+    async fn scrub(&self) -> Result<Vec<String>, StoreError> {
+        if self.inner.mode == OpenMode::ReadOnly {
+            return Err(SqliteError::ReadOnly.into());
+        }
+        // Connections that read may hold what was there when they began.
+        self.inner.readers.close();
+        self.inner.writer.scrub().await
     }
 }

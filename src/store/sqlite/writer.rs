@@ -8,12 +8,12 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     SqliteError,
-    append::{RELEASE, ROLL_BACK, SAVE, Stop, append, restore},
+    append::{RELEASE, ROLL_BACK, SAVE, Stop, append, restore, rewrite},
     open::last_position_of,
 };
 use crate::{
     event::{NewEvent, RecordedEvent, Timestamp},
-    store::{Append, Appended, StoreError},
+    store::{Append, Appended, Rewritten, StoreError, Stored},
 };
 
 /// How often to look for other processes' commits while somebody subscribes.
@@ -29,6 +29,7 @@ type Reply = oneshot::Sender<Result<Vec<Appended>, StoreError>>;
 pub(super) enum Task {
     Append(Vec<Append>),
     Restore(Vec<RecordedEvent>),
+    Rewrite(Vec<Rewritten>),
     SetMeta(String, String),
 }
 
@@ -36,6 +37,8 @@ enum Request {
     Commit(Task, Reply),
     /// Somebody subscribed: look for other processes' commits from now on.
     Watch,
+    /// Former contents are to be cleared away.
+    Scrub(oneshot::Sender<Result<Vec<String>, StoreError>>),
     #[cfg(test)]
     Pragma(String),
 }
@@ -68,6 +71,13 @@ impl Writer {
     /// Has other processes' commits looked for.
     pub(super) fn watch(&self) -> Result<(), SqliteError> {
         self.send(Request::Watch)
+    }
+
+    /// Has former contents cleared away.
+    pub(super) async fn scrub(&self) -> Result<Vec<String>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Scrub(reply))?;
+        answer.await.map_err(|_| SqliteError::Stopped)?
     }
 
     /// Sets something on the writer's own connection.
@@ -113,6 +123,11 @@ impl Thread {
                         group.push((task, reply));
                     }
                     Request::Watch => self.look_around(),
+                    Request::Scrub(reply) => {
+                        // No transaction is open: a group is collected before it begins one.
+                        let _ = reply
+                            .send(self.scrub().map_err(|error| SqliteError::from(error).into()));
+                    }
                     #[cfg(test)]
                     Request::Pragma(sql) => {
                         self.connection.query_row(&sql, [], |_| Ok(())).ok();
@@ -184,6 +199,7 @@ impl Thread {
         match results {
             Ok(results) => {
                 let done = results.iter().flatten().flatten();
+                // Of what was rewritten there is no position, and nothing new.
                 let last = done.filter_map(|done| done.position.as_number()).max();
                 self.announce(last.and_then(|last| i64::try_from(last).ok()).unwrap_or(0));
                 for (reply, result) in replies.into_iter().zip(results) {
@@ -235,6 +251,7 @@ impl Thread {
         match task {
             Task::Append(appends) => append(&self.connection, appends, now),
             Task::Restore(events) => restore(&self.connection, events, now),
+            Task::Rewrite(events) => rewrite(&self.connection, events),
             Task::SetMeta(key, value) => {
                 self.connection
                     .prepare_cached("REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
@@ -242,6 +259,26 @@ impl Thread {
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// Writes the database anew, without the pages that are free, and cuts the log off.
+    fn scrub(&self) -> rusqlite::Result<Vec<String>> {
+        self.connection.execute_batch("PRAGMA secure_delete = ON; VACUUM")?;
+        let (busy, left): (bool, i64) =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let mut still = vec![
+            "blocks of the disk that are free now, and copies of the folder from before: overwrite the one, destroy the other"
+                .to_owned(),
+        ];
+        if busy || left > 0 {
+            still.push(
+                "the file events.db-wal, because somebody reads in the store at this moment: do it again when nobody does"
+                    .to_owned(),
+            );
+        }
+        Ok(still)
     }
 
     /// After a transaction failed: leaves a store that can be used, or one that says that it
@@ -265,6 +302,13 @@ impl Task {
                 appends.iter().flat_map(|append| &append.events).map(NewEvent::bytes).sum()
             }
             Self::Restore(events) => events.iter().map(RecordedEvent::bytes).sum(),
+            Self::Rewrite(events) => {
+                let bytes = |stored: &Stored| {
+                    let metadata = stored.metadata.as_ref().map_or(0, |json| json.as_str().len());
+                    stored.data.as_bytes().len() + metadata
+                };
+                events.iter().map(|event| bytes(&event.from) + bytes(&event.to)).sum()
+            }
             Self::SetMeta(key, value) => key.len() + value.len(),
         }
     }

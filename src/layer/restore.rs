@@ -1,0 +1,205 @@
+//! Restoring through the layer: events in clear, as another store recorded them, are sealed and restored beneath.
+//!
+//! That is the way in for what was there before the layer was. Ids, times, revisions and order stay; what the policy does
+//! not call public is sealed, as in an append. What is sealed already moves beneath the layer, and is refused here.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    CodecError, Layer,
+    halves::PATIENCE,
+    placement::Placement,
+    sealing::{Prepared, SealedEvent, Work, owned, prepare},
+};
+use crate::{
+    event::{NewEvent, Position, RecordedEvent, Revision, StreamName},
+    runtime,
+    store::{
+        Appended, Capability, EventStore, EventStoreExt, ReadOptions, StoreError, check_restored,
+        lacking,
+    },
+    vault::Keeper,
+};
+
+pub(super) async fn restore<S: EventStore>(
+    layer: &Arc<Layer<S>>,
+    events: Vec<RecordedEvent>,
+) -> Result<Vec<Appended>, StoreError> {
+    let Some(keeper) = layer.codec.keeper().cloned() else {
+        return Err(CodecError::NoVault.into());
+    };
+    // What is sealed is text to the store, whatever it holds; what is not is looked at once cut.
+    let sealed = layer.store.capabilities().with(Capability::LongNumbers).with(Capability::Nul);
+    check_restored(&events, sealed)?;
+    let layer = Arc::clone(layer);
+    // A task of its own, as for an append.
+    runtime::spawn(async move { run(&layer, &keeper, events).await })?.await?
+}
+
+/// What goes to one stream.
+struct Target {
+    stream: StreamName,
+    placement: Placement,
+    /// The revision that its next private half gets.
+    next_private: u64,
+}
+
+async fn run<S: EventStore>(
+    layer: &Layer<S>,
+    keeper: &Arc<dyn Keeper>,
+    events: Vec<RecordedEvent>,
+) -> Result<Vec<Appended>, StoreError> {
+    let (mut targets, mut at) = (Vec::<Target>::new(), HashMap::<StreamName, usize>::new());
+    let mut answers = vec![None; events.len()];
+    let (mut work, mut new) = (Vec::<Vec<NewEvent>>::new(), Vec::new());
+    let there = there(layer, &events).await?;
+    for (place, event) in events.iter().enumerate() {
+        if let Some(position) = there.get(&place) {
+            // It was restored before: bytes are not compared, because sealing again gives others.
+            let revision = event.revision;
+            answers[place] = Some(Appended { revision, position: *position, already: true });
+            continue;
+        }
+        let stream = &event.stream;
+        let target = match at.get(stream) {
+            Some(target) => *target,
+            None => {
+                layer.codec.policy().rule_for(stream).map_err(CodecError::Refused)?;
+                let (placement, _) = layer.place(stream).await?;
+                let next_private = next_private(layer, &placement).await?;
+                targets.push(Target { stream: stream.clone(), placement, next_private });
+                work.push(Vec::new());
+                at.insert(stream.clone(), targets.len() - 1);
+                targets.len() - 1
+            }
+        };
+        work[target].push(NewEvent::copy_of(event));
+        new.push((place, target));
+    }
+    if !new.is_empty() {
+        let work = cut(layer, &targets, work)?;
+        let Prepared { sealed, mut permit } = prepare(&layer.codec, keeper, layer, &work).await?;
+        let (stored, readable) = stored(&events, &mut targets, &new, sealed);
+        let restored = layer.store.restore(stored).await;
+        // Whether they are there, is seen in the store: another restore may have been quicker.
+        permit.judge(layer).await;
+        if restored.is_ok() {
+            owned::warn(&**keeper, &work).await;
+        }
+        let restored = restored.map_err(|error| logical(error, &targets))?;
+        for ((place, _), at) in new.iter().zip(readable) {
+            answers[*place] = restored.get(at).copied();
+        }
+    }
+    Ok(answers.into_iter().flatten().collect())
+}
+
+/// Which of these events are where they are to be already, and at which position.
+async fn there<S: EventStore>(
+    layer: &Layer<S>,
+    events: &[RecordedEvent],
+) -> Result<HashMap<usize, Position>, StoreError> {
+    let mut wanted: HashMap<&StreamName, HashMap<Revision, usize>> = HashMap::new();
+    for (place, event) in events.iter().enumerate() {
+        wanted.entry(&event.stream).or_default().insert(event.revision, place);
+    }
+    let mut there = HashMap::new();
+    for (stream, wanted) in wanted {
+        let from = wanted.keys().min().copied();
+        let last = wanted.keys().max().copied();
+        let readable = layer.placement(stream).await?.readable(stream);
+        let mut found = layer.store.read(&readable, ReadOptions { from, ..ReadOptions::default() });
+        while let Some(found) = layer.next(&mut found).await? {
+            if Some(found.revision) > last {
+                break;
+            }
+            let place = wanted.get(&found.revision);
+            if let Some(place) = place.filter(|place| events[**place].id == found.id) {
+                there.insert(*place, found.position);
+            }
+        }
+    }
+    Ok(there)
+}
+
+async fn next_private<S: EventStore>(
+    layer: &Layer<S>,
+    placement: &Placement,
+) -> Result<u64, StoreError> {
+    let Placement::Split(names) = placement else { return Ok(0) };
+    let last = layer.answer(layer.store.last(&names.private)).await?;
+    Ok(last.map_or(0, |last| last.revision.0 + 1))
+}
+
+fn cut<S: EventStore>(
+    layer: &Layer<S>,
+    targets: &[Target],
+    events: Vec<Vec<NewEvent>>,
+) -> Result<Vec<Work>, StoreError> {
+    let can = layer.store.capabilities();
+    let mut work = Vec::with_capacity(targets.len());
+    let mut halves = 0;
+    for (target, events) in targets.iter().zip(events) {
+        let split = matches!(target.placement, Placement::Split(_));
+        halves += if split { events.len() } else { 0 };
+        let one = Work::cut(layer.codec.policy(), target.stream.clone(), split, events)?;
+        let in_clear = one.events.iter().flat_map(|(_, cut)| [&cut.public, &cut.public_metadata]);
+        if let Some(capability) = in_clear.flatten().find_map(|json| lacking(json, can)) {
+            return Err(StoreError::Unsupported(capability));
+        }
+        work.push(one);
+    }
+    if halves > PATIENCE {
+        return Err(StoreError::Invalid(format!(
+            "{halves} split events in one call, at most {PATIENCE} are accepted"
+        )));
+    }
+    Ok(work)
+}
+
+/// What the inner store is given, in the order of the events; and for each event, which of it has its revision.
+fn stored(
+    events: &[RecordedEvent],
+    targets: &mut [Target],
+    new: &[(usize, usize)],
+    sealed: Vec<Vec<SealedEvent>>,
+) -> (Vec<RecordedEvent>, Vec<usize>) {
+    let mut sealed: Vec<_> = sealed.into_iter().map(Vec::into_iter).collect();
+    let (mut stored, mut readable) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
+    for (place, at) in new {
+        let Some(SealedEvent { event, half, .. }) = sealed.get_mut(*at).and_then(Iterator::next)
+        else {
+            continue;
+        };
+        let (original, target) = (&events[*place], &mut targets[*at]);
+        let recorded = |stream, revision, event: NewEvent| {
+            let NewEvent { id, event_type, data, metadata, .. } = event;
+            let (position, at) = (Position::number(0), original.recorded);
+            RecordedEvent::plain(stream, revision, position, id, event_type, at, data, metadata)
+        };
+        // The private half first, as in an append.
+        if let (Placement::Split(names), Some(half)) = (&target.placement, half) {
+            let revision = Revision(target.next_private);
+            target.next_private += 1;
+            stored.push(recorded(names.private.clone(), revision, half));
+        }
+        readable.push(stored.len());
+        let stream = target.placement.readable(&target.stream);
+        stored.push(recorded(stream, original.revision, event));
+    }
+    (stored, readable)
+}
+
+/// An error of the inner store in the caller's words: of a split stream they know the logical name.
+fn logical(mut error: StoreError, targets: &[Target]) -> StoreError {
+    if let StoreError::Conflict { stream, .. } | StoreError::IdInUse { stream, .. } = &mut error {
+        let is_half = |target: &&Target| match &target.placement {
+            Placement::Single => false,
+            Placement::Split(names) => names.public == *stream || names.private == *stream,
+        };
+        if let Some(target) = targets.iter().find(is_half) {
+            *stream = target.stream.clone();
+        }
+    }
+    error
+}

@@ -1,0 +1,230 @@
+//! Sealing in place what was in clear before the layer was.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use crate::common::*;
+use oubliette::{
+    audit::verify::VerifyOptions,
+    event::Json,
+    layer::Oubliette,
+    store::{
+        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, Rewrite, Rewritten,
+        SqliteStore, Stored,
+    },
+    vault::Vault,
+};
+
+const PERSONAL: [&str; 4] = ["Annika", "DE8937", "Bremen", "Settergren"];
+
+async fn in_clear(store: &impl EventStore, copies: usize) {
+    for n in 0..copies {
+        for (to, event_type, data) in [
+            (
+                format!("user-{n}"),
+                "UserRegistered",
+                format!(r#"{{"id":{n},"colour":"red","name":"Annika"}}"#),
+            ),
+            (
+                format!("bankaccount-{n}"),
+                "AccountOpened",
+                format!(r#"{{"owner":"user-{n}","amount":1.50,"iban":"DE8937"}}"#),
+            ),
+            (format!("user-{n}"), "UserMoved", format!(r#"{{"id":{n},"town":"Bremen"}}"#)),
+            (
+                "room-1".to_owned(),
+                "Said",
+                format!(r#"{{"author":{n},"at":3,"text":"Settergren"}}"#),
+            ),
+        ] {
+            let event = event(event_type, &data)
+                .with_metadata(json(r#"{"correlationId":"c-1","by":"Annika"}"#));
+            let append = Append::new(stream(&to), ExpectedRevision::Any, vec![event]);
+            store.append(vec![append]).await.unwrap();
+        }
+    }
+}
+
+async fn texts(store: &impl EventStore) -> String {
+    let mut text = String::new();
+    for event in everything(store).await {
+        text.push_str(&String::from_utf8_lossy(event.data.unwrap().as_bytes()));
+        text.push_str(event.metadata.as_ref().map_or("", Json::as_str));
+    }
+    text
+}
+
+/// How many of the personal words any file below holds.
+fn found_in(folder: &Path) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        let is_in =
+            |word: &&&str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
+        found.extend(PERSONAL.iter().filter(is_in));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_in_clear_is_sealed_where_it_is_and_goes_with_its_person() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = SqliteStore::create(folder.path()).unwrap();
+    in_clear(&events, 200).await;
+    let before = everything(&events).await;
+    assert_eq!(found_in(folder.path()).len(), 2 * PERSONAL.len(), "in the database and in its log");
+
+    let vault = Vault::in_memory().unwrap();
+    let bank = Oubliette::open(events.clone(), vault, bank_policy()).await.unwrap();
+    let mut told = Vec::new();
+    let done = bank.seal_existing(&events, |so_far| told.push(so_far.sealed)).await.unwrap();
+    assert_eq!(
+        (done.counts.sealed, done.counts.already, done.counts.left),
+        (800, 0, 0),
+        "{done:?}"
+    );
+    assert!(told.len() > 4 && told.is_sorted(), "{told:?}");
+    // The database, its log, and whatever is beside them: no former contents.
+    assert_eq!(found_in(folder.path()), [""; 0]);
+    assert_eq!(done.former_contents.len(), 1, "{:?}", done.former_contents);
+    let stored = texts(&events).await;
+    assert!(PERSONAL.iter().all(|word| !stored.contains(word)));
+    assert!(stored.contains(r#""colour":"red""#) && stored.contains(r#""correlationId":"c-1""#));
+
+    // All else stays, and it reads as before.
+    let after = everything(&bank).await;
+    assert_eq!(after.len(), before.len());
+    for (after, before) in after.iter().zip(&before) {
+        assert_eq!(
+            (&after.stream, after.revision, after.position),
+            (&before.stream, before.revision, before.position)
+        );
+        assert_eq!(
+            (after.id, after.recorded, &after.data),
+            (before.id, before.recorded, &before.data)
+        );
+        assert_eq!(after.metadata, before.metadata);
+    }
+    let again = bank.seal_existing(&events, |_| {}).await.unwrap();
+    assert_eq!(
+        (again.counts.sealed, again.counts.already, again.former_contents.len()),
+        (0, 800, 0)
+    );
+
+    bank.forget(&subject("user-7"), "asked").await.unwrap();
+    assert_eq!(shape(&all(&bank, "user-7").await), "ppt");
+    assert_eq!(shape(&all(&bank, "bankaccount-7").await), "pt");
+    assert!(shape(&all(&bank, "room-1").await).contains('t'));
+    assert_eq!(shape(&all(&bank, "user-8").await), "cc");
+    let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    // New events of an old stream are in one piece, as the old ones are.
+    put(&bank, "user-8", event("UserMoved", r#"{"id":8,"town":"Jena"}"#)).await.unwrap();
+    assert_eq!(all(&bank, "user-8").await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_sealed_stays_and_is_named() {
+    let events = MemoryStore::new();
+    in_clear(&events, 3).await;
+    let vault = Vault::in_memory().unwrap();
+    let bank = Oubliette::open(events.clone(), vault, bank_policy()).await.unwrap();
+    // Somebody who is forgotten already, and a name that is refused.
+    let options = oubliette::erasure::ForgetOptions::default();
+    let _ = bank.forget_with(&subject("user-1"), "asked", options, |_| {}).await;
+    let append =
+        Append::new(stream("erika@example.org"), ExpectedRevision::Any, vec![event("T", "{}")]);
+    events.append(vec![append]).await.unwrap();
+    let done = bank.seal_existing(&events, |_| {}).await.unwrap();
+    let left: Vec<_> =
+        done.left.iter().map(|left| (left.stream.as_str(), left.revision.0)).collect();
+    assert!(left.contains(&("erika@example.org", 0)), "{done:?}");
+    assert_eq!(done.counts.left as usize, left.len());
+    assert_eq!(
+        done.counts.sealed + done.counts.already + done.counts.left,
+        everything(&events).await.len() as u64
+    );
+}
+
+/// Writers go on meanwhile, and somebody is forgotten in the middle: nothing is lost, and nothing of theirs is readable.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_and_a_forgetting_go_on_meanwhile() {
+    let events = MemoryStore::new();
+    in_clear(&events, 100).await;
+    let vault = Vault::in_memory().unwrap();
+    let bank = Oubliette::open(events.clone(), vault, bank_policy()).await.unwrap();
+    let ended = AtomicBool::new(false);
+    let writing = async {
+        let mut written = 0;
+        while !ended.load(Ordering::Relaxed) {
+            put(&bank, "user-50", event("UserMoved", r#"{"id":50,"town":"Jena"}"#)).await.unwrap();
+            written += 1;
+            tokio::task::yield_now().await;
+        }
+        written
+    };
+    let sealing = async {
+        let done = bank.seal_existing(&events, |_| {}).await.unwrap();
+        ended.store(true, Ordering::Relaxed);
+        done
+    };
+    let (written, done) = tokio::join!(writing, sealing);
+    assert_eq!((done.counts.sealed, done.counts.left), (400, 0), "{done:?}");
+    assert_eq!(all(&bank, "user-50").await.len(), 2 + written);
+    assert!(written > 0);
+    bank.forget(&subject("user-50"), "asked").await.unwrap();
+    let shown = shape(&all(&bank, "user-50").await);
+    assert_eq!(shown, "p".repeat(2 + written) + "t");
+}
+
+/// What was changed meanwhile is not overwritten.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_otherwise_by_now_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores: [Box<dyn Rewrite>; 2] =
+        [Box::new(MemoryStore::new()), Box::new(SqliteStore::create(folder.path()).unwrap())];
+    for store in stores {
+        let append = Append::new(
+            stream("a"),
+            ExpectedRevision::Any,
+            vec![event("T", "{}"), event("T", "{}")],
+        );
+        store.append(vec![append]).await.unwrap();
+        let there = store.events(&stream("a"), Default::default()).await.unwrap();
+        let stored = |text: &str| Stored { data: json(text).into(), metadata: None };
+        let rewritten = |at: usize, from: &str, to: &str| Rewritten {
+            stream: stream("a"),
+            revision: there[at].revision,
+            id: there[at].id,
+            from: stored(from),
+            to: stored(to),
+        };
+        let other_stream = Rewritten { stream: stream("b"), ..rewritten(0, "{}", "2") };
+        let other_id = Rewritten { id: there[1].id, ..rewritten(0, "{}", "3") };
+        let with_metadata = Rewritten {
+            to: Stored { metadata: Some(json(r#"{"m":1}"#)), ..stored("4") },
+            ..rewritten(1, "{}", "4")
+        };
+        let asked = vec![
+            rewritten(0, "1", "5"),
+            other_stream,
+            other_id,
+            with_metadata,
+            rewritten(1, "4", "6"),
+        ];
+        let done = store.rewrite(asked).await.unwrap();
+        assert_eq!(done, [false, false, false, true, false], "{store:?}");
+        let now = store.events(&stream("a"), Default::default()).await.unwrap();
+        assert_eq!(now[0], there[0]);
+        assert_eq!(
+            (&now[1].data, &now[1].metadata),
+            (&Some(json("4").into()), &Some(json(r#"{"m":1}"#)))
+        );
+        assert_eq!((now[1].position, now[1].recorded), (there[1].position, there[1].recorded));
+    }
+}
