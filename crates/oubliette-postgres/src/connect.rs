@@ -1,0 +1,235 @@
+//! Connections: how they are made, what is set for each, and the pool that lends them.
+
+use std::{future::poll_fn, ops::Deref, time::Duration};
+
+use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement, config::SslMode};
+
+use crate::{
+    Options,
+    error::{OpenError, PostgresError},
+};
+
+/// What limits a connection at the server: how long it waits for a lock, and, longer, so that it is the lock that is told of,
+/// how long a statement takes.
+pub(crate) fn timeouts(patience: Duration) -> String {
+    let (lock, statement) = (patience.as_millis(), (patience * 2).as_millis());
+    format!(
+        "SET lock_timeout = {lock}; SET statement_timeout = {statement}; \
+         SET idle_in_transaction_session_timeout = {statement}"
+    )
+}
+
+/// Makes connections.
+pub(crate) struct Manager {
+    config: Config,
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_postgres_rustls::MakeRustlsConnect>,
+    /// Run once on each connection.
+    settings: String,
+    /// Prepared on each connection.
+    append: String,
+}
+
+/// A connection, and what it needs to append.
+pub(crate) struct Connection {
+    client: Client,
+    /// The server's process for it, and since when: where the connection is lost, it is told to end.
+    pub(crate) backend: (i32, i64),
+    pub(crate) append: Option<Statement>,
+}
+
+impl Deref for Connection {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Connection {
+    /// For a transaction, of which a connection has one at a time.
+    pub(crate) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+pub(crate) type Pool = managed::Pool<Manager>;
+pub(crate) type Lent = managed::Object<Manager>;
+
+impl Manager {
+    /// # Errors
+    /// [`OpenError::Address`], [`OpenError::Tls`].
+    pub(crate) fn new(options: &Options, append: String) -> Result<Self, OpenError> {
+        let mut config: Config = options.url.parse().map_err(|error: tokio_postgres::Error| {
+            // The cause names the part that is wrong, and not what is there.
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            OpenError::Address(cause.unwrap_or_else(|| "it cannot be read".to_owned()))
+        })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(OpenError::Address("it names no host".to_owned()));
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("oubliette");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(options.patience);
+        }
+        // A server that is gone without a word is noticed: an append would wait for it for a quarter of an hour.
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(options.patience);
+        }
+        config.keepalives_idle(options.patience.max(Duration::from_secs(1)));
+        let settings = format!(
+            "{}; SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off",
+            timeouts(options.patience)
+        );
+        #[cfg(feature = "tls")]
+        let tls = match config.get_ssl_mode() {
+            SslMode::Disable => None,
+            _ => Some(tls(options)?),
+        };
+        #[cfg(not(feature = "tls"))]
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(OpenError::Tls(
+                "this program was built without the feature `tls`".to_owned(),
+            ));
+        }
+        Ok(Self {
+            config,
+            #[cfg(feature = "tls")]
+            tls,
+            settings,
+            append,
+        })
+    }
+
+    /// Connects. What the server says by itself goes to `heard`.
+    pub(crate) async fn connect(
+        &self,
+        heard: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Client, tokio_postgres::Error> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let (client, connection) = self.config.connect(tls.clone()).await?;
+            tokio::spawn(drive(connection, heard));
+            return Ok(client);
+        }
+        let (client, connection) = self.config.connect(NoTls).await?;
+        tokio::spawn(drive(connection, heard));
+        Ok(client)
+    }
+}
+
+/// Does a connection's work until it ends. Why it ended, those hear who wait for an answer.
+async fn drive<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    mut heard: impl FnMut(AsyncMessage),
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        heard(message);
+    }
+}
+
+#[cfg(feature = "tls")]
+fn tls(options: &Options) -> Result<tokio_postgres_rustls::MakeRustlsConnect, OpenError> {
+    use std::sync::Arc;
+
+    use rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, pem::PemObject},
+    };
+
+    let mut roots = RootCertStore::empty();
+    match &options.root_certificate {
+        Some(file) => {
+            let unreadable = |why: String| {
+                OpenError::Tls(format!("the certificate {} cannot be read ({why})", file.display()))
+            };
+            for certificate in CertificateDer::pem_file_iter(file)
+                .map_err(|error| unreadable(error.to_string()))?
+            {
+                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+            }
+        }
+        // Where the system trusts none, no certificate will be good, and that is told.
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| OpenError::Tls(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(tokio_postgres_rustls::MakeRustlsConnect::new(config))
+}
+
+/// A connection's process at the server, by which it is found again.
+const BACKEND: &str =
+    "SELECT pg_backend_pid(), (extract(epoch FROM backend_start) * 1000000)::bigint
+    FROM pg_stat_get_activity(pg_backend_pid())";
+
+impl managed::Manager for Manager {
+    type Type = Connection;
+    type Error = tokio_postgres::Error;
+
+    async fn create(&self) -> Result<Connection, tokio_postgres::Error> {
+        let client = self.connect(|_| {}).await?;
+        client.batch_execute(&self.settings).await?;
+        let row = client.query_one(BACKEND, &[]).await?;
+        Ok(Connection { client, backend: (row.try_get(0)?, row.try_get(1)?), append: None })
+    }
+
+    async fn recycle(
+        &self,
+        connection: &mut Connection,
+        _: &Metrics,
+    ) -> RecycleResult<tokio_postgres::Error> {
+        match connection.client.is_closed() {
+            true => Err(RecycleError::message("closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Manager {
+    /// The statement that appends, which a connection prepares when it first does.
+    pub(crate) async fn append_on(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = &connection.append {
+            return Ok(statement.clone());
+        }
+        let statement = connection.client.prepare(&self.append).await?;
+        connection.append = Some(statement.clone());
+        Ok(statement)
+    }
+}
+
+pub(crate) fn pool(manager: Manager, options: &Options) -> Result<Pool, OpenError> {
+    let wait = Some(options.patience);
+    let timeouts = Timeouts { wait, create: wait, recycle: Some(Duration::from_secs(5)) };
+    Pool::builder(manager)
+        .max_size(options.connections)
+        .timeouts(timeouts)
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+        .map_err(|error| OpenError::Server(PostgresError::Client(error.to_string())))
+}
+
+/// Lends a connection.
+pub(crate) async fn lend(pool: &Pool) -> Result<Lent, PostgresError> {
+    pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => (&error).into(),
+        PoolError::Timeout(managed::TimeoutType::Wait) => PostgresError::Busy,
+        PoolError::Timeout(_) => PostgresError::Connection("it takes too long to make".to_owned()),
+        other => PostgresError::Client(other.to_string()),
+    })
+}

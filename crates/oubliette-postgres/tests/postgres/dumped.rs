@@ -1,0 +1,64 @@
+//! A database that was filled from a dump.
+
+use std::process::Command;
+
+use futures::StreamExt;
+use oubliette::store::{Delivery, EventStore, EventStoreExt, ExpectedRevision, Filter};
+use oubliette_postgres::{OpenError, PostgresStore};
+
+use crate::world::{event, everything, postgres, stream};
+
+/// The new server counts transactions from the beginning. What comes is behind what is there all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_filled_from_a_dump_goes_on_behind_what_is_there() {
+    let (Some(old), Some(new)) = (postgres(), postgres()) else { return };
+    let url = old.database();
+    old.sql(
+        "test_0",
+        "DO $$ BEGIN FOR i IN 1..3000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$",
+    );
+    let store = PostgresStore::create(&url).await.unwrap();
+    for number in 0..10 {
+        let name = stream(&format!("user-{}", number % 3));
+        store.append_to(&name, ExpectedRevision::Any, vec![event("{}")]).await.unwrap();
+    }
+    let before = everything(&store).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dump.sql");
+    let target = new.database();
+    for (program, arguments) in [
+        ("pg_dump", vec!["-f".to_owned(), file.display().to_string(), url.clone()]),
+        (
+            "psql",
+            vec![
+                "-qX".to_owned(),
+                "-v".into(),
+                "ON_ERROR_STOP=1".into(),
+                "-f".into(),
+                file.display().to_string(),
+                target.clone(),
+            ],
+        ),
+    ] {
+        let ran = Command::new(program).args(arguments).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    let store = PostgresStore::open(&target).await.unwrap();
+    assert_eq!(everything(&store).await, before);
+    let after = before.last().map(|event| event.position);
+    let mut deliveries = store.subscribe(after, Filter::default());
+    assert!(matches!(deliveries.next().await, Some(Ok(Delivery::CaughtUp))));
+    store.append_to(&stream("user-1"), ExpectedRevision::Any, vec![event("{}")]).await.unwrap();
+    let Some(Ok(Delivery::Event(event))) = deliveries.next().await else { panic!("nothing came") };
+    assert!(Some(event.position) > after);
+    let all = everything(&store).await;
+    assert_eq!((all.len(), all.last()), (11, Some(&event)));
+    // Opened again, nothing is wound any further.
+    let again = PostgresStore::open(&target).await.unwrap();
+    assert_eq!(everything(&again).await, all);
+    assert!(matches!(
+        PostgresStore::open(&new.url("postgres")).await,
+        Err(OpenError::Missing { .. })
+    ));
+}
