@@ -1,0 +1,163 @@
+//! A subscription: pages, one after the other, each from where the last one ended.
+//!
+//! The server tells of each message that it stored, without its data (the stream's `republish`). That only wakes a
+//! subscription: what it delivers it reads from the stream, in the order of sequences. So nothing is lost or doubled where a
+//! word of the server's is lost, or where the server restarts; it is then found a little later.
+
+use std::{sync::Arc, time::Duration, vec};
+
+use futures::{StreamExt as _, stream};
+use oubliette::{
+    StoreError,
+    event::Position,
+    store::{Delivery, Filter, Subscription},
+};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    envelope::{Stored, event},
+    error::JetStreamError,
+    pages::PAGE,
+    read::sequence,
+    store::Inner,
+};
+
+/// How often to look where the server tells of new messages, and where it does not.
+const TOLD: Duration = Duration::from_secs(1);
+const UNTOLD: Duration = Duration::from_millis(200);
+/// After a word of the server's, a replica may not have the message yet.
+const SOON: Duration = Duration::from_millis(20);
+
+pub(crate) fn subscribe(
+    inner: Arc<Inner>,
+    after: Option<Position>,
+    filter: Filter,
+) -> Subscription {
+    let after = match after.map(sequence).transpose() {
+        Ok(after) => after.unwrap_or(0),
+        Err(error) => return stream::iter([Err(error)]).boxed(),
+    };
+    let connection = inner.link.connection_number();
+    let state = State {
+        subject: inner.prefix.all(),
+        inner,
+        filter,
+        seen: after,
+        ready: Vec::new().into_iter(),
+        head: None,
+        at_end: false,
+        caught_up: false,
+        connection,
+        failed: false,
+    };
+    stream::unfold(state, |mut state| async move {
+        if state.failed {
+            return None;
+        }
+        let delivery = state.next().await;
+        state.failed = delivery.is_err();
+        Some((delivery, state))
+    })
+    .boxed()
+}
+
+struct State {
+    inner: Arc<Inner>,
+    subject: String,
+    filter: Filter,
+    /// The last sequence that was looked at.
+    seen: u64,
+    ready: vec::IntoIter<Stored>,
+    /// The highest sequence that the server told of.
+    head: Option<watch::Receiver<u64>>,
+    /// Whether the last page was the end.
+    at_end: bool,
+    caught_up: bool,
+    /// The connection over which the end of the stream was seen last.
+    connection: u64,
+    failed: bool,
+}
+
+impl State {
+    async fn next(&mut self) -> Result<Delivery, StoreError> {
+        loop {
+            for stored in self.ready.by_ref() {
+                self.seen = stored.sequence;
+                let event = event(&stored, &self.inner.prefix)?;
+                if self.filter.passes(&event.stream, &event.event_type) {
+                    return Ok(Delivery::Event(event));
+                }
+            }
+            if self.at_end && !self.caught_up {
+                self.caught_up = true;
+                return Ok(Delivery::CaughtUp);
+            }
+            if self.at_end {
+                self.wait().await;
+            }
+            self.fetch().await?;
+        }
+    }
+
+    /// Waits until there may be more.
+    async fn wait(&mut self) {
+        let every = if self.inner.news.told { TOLD } else { UNTOLD };
+        let seen = self.seen;
+        let Some(head) = &mut self.head else { return sleep(every).await };
+        if *head.borrow() > seen {
+            // Told of already, and the page did not have it.
+            return sleep(SOON).await;
+        }
+        let _ = timeout(every, head.wait_for(|head| *head > seen)).await;
+    }
+
+    async fn fetch(&mut self) -> Result<(), StoreError> {
+        // Before the first page, so that nothing which comes behind it is missed.
+        if self.head.is_none() && Handle::try_current().is_ok() {
+            self.head = Some(self.inner.news.listen(&self.inner.link, &self.inner.prefix));
+        }
+        let Some(next) = self.seen.checked_add(1) else {
+            self.at_end = true;
+            return Ok(());
+        };
+        match self.inner.source.page(&self.subject, next, PAGE).await {
+            Ok(page) => {
+                self.at_end = page.end;
+                let nothing = page.messages.is_empty();
+                self.ready = page.messages.into_iter();
+                let connection = self.inner.link.connection_number();
+                if nothing && connection != self.connection {
+                    self.is_still_there().await?;
+                    self.connection = connection;
+                }
+                Ok(())
+            }
+            // For as long as it takes: whoever does not want to wait drops the subscription.
+            Err(error) if error.is_temporary() => {
+                tracing::warn!(stream = %self.inner.stream, "a subscription waits for the server: {error}");
+                self.at_end = false;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A server that lost the end of the stream gives its sequences again, to other events: who has seen the first would
+    /// never see these.
+    async fn is_still_there(&self) -> Result<(), StoreError> {
+        match self.inner.source.last_sequence().await {
+            Ok(last) if last < self.seen => {
+                let (stream, seen) = (self.inner.stream.clone(), self.seen);
+                Err(JetStreamError::WentBack { stream, last, seen }.into())
+            }
+            Ok(_) => Ok(()),
+            // Then there will be another connection, or another look.
+            Err(error) if error.is_temporary() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
