@@ -1,0 +1,76 @@
+//! Readers beside a writer.
+
+use std::time::Duration;
+
+use oubliette::store::{EventStoreExt, ExpectedRevision::Any, ReadOptions};
+use oubliette_kafka::{KafkaConfig, KafkaStore};
+
+use crate::{all, cause, event, name, next_event, start, subscribed};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_follows_the_writer_and_writes_nothing() {
+    let Some(kafka) = start() else { return };
+    let topic = kafka.new_topic();
+    let config = || KafkaConfig::new(kafka.servers(), &topic);
+    let writer = KafkaStore::create(config()).await.unwrap();
+    let stream = name("account-a");
+    writer.append_to(&stream, Any, vec![event(0), event(1)]).await.unwrap();
+    let reader = KafkaStore::open_reader(config()).await.unwrap();
+    assert_eq!(all(&reader).await, all(&writer).await);
+    let mut subscription = subscribed(&reader);
+    next_event(&mut subscription).await;
+    next_event(&mut subscription).await;
+
+    let refused = reader.append_to(&stream, Any, vec![event(2)]).await.unwrap_err();
+    assert!(cause(&refused).contains("reading only") && !refused.is_temporary());
+    // The writer is still the writer.
+    let third = event(2);
+    let appended = writer.append_to(&stream, Any, vec![third.clone()]).await.unwrap();
+    let seen = next_event(&mut subscription).await;
+    assert_eq!((seen.id, seen.position), (third.id, appended.position));
+    let read = reader.events(&stream, ReadOptions::default()).await.unwrap();
+    assert_eq!(read.last().map(|event| event.id), Some(third.id));
+    let told = format!("{reader:?}");
+    assert!(told.contains("reads_only: true"), "{told}");
+}
+
+/// Nobody is kept waiting for a broker that is gone: who reads is told, who subscribes waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_without_a_broker_ends_with_a_temporary_error() {
+    let Some(mut kafka) = start() else { return };
+    let topic = kafka.new_topic();
+    let config = KafkaConfig::new(kafka.servers(), &topic).with_patience(Duration::from_secs(2));
+    // A broker that is busy with its first transaction takes longer than that.
+    drop(KafkaStore::create(config.clone().with_patience(Duration::from_secs(60))).await.unwrap());
+    let store = KafkaStore::open(config).await.unwrap();
+    let stream = name("account-a");
+    store.append_to(&stream, Any, vec![event(0)]).await.unwrap();
+    let mut subscription = subscribed(&store);
+    let first = next_event(&mut subscription).await;
+    kafka.kill();
+    let refused = store.events(&stream, ReadOptions::default()).await.unwrap_err();
+    assert!(
+        refused.is_temporary() && cause(&refused).contains("did not answer"),
+        "{}",
+        cause(&refused)
+    );
+    let refused = store.append_to(&stream, Any, vec![event(1)]).await.unwrap_err();
+    assert!(refused.is_temporary(), "{}", cause(&refused));
+    // One that begins now waits longer than that.
+    let mut late = subscribed(&store);
+    let waits = tokio::time::timeout(Duration::from_secs(4), next_event(&mut late)).await;
+    assert!(waits.is_err(), "nothing can come");
+    kafka.restart();
+    let second = event(2);
+    loop {
+        match store.append_to(&stream, Any, vec![second.clone()]).await {
+            Ok(appended) => break assert!(!appended.already),
+            Err(error) => assert!(error.is_temporary(), "{}", cause(&error)),
+        }
+    }
+    assert_eq!(next_event(&mut subscription).await.id, second.id);
+    assert_eq!(next_event(&mut late).await.id, first.id);
+    assert_eq!(next_event(&mut late).await.id, second.id);
+    let ids: Vec<_> = all(&store).await.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [first.id, second.id]);
+}
