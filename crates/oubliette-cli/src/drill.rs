@@ -10,12 +10,13 @@ use oubliette::audit::{
     Severity,
     drill::{self, CopyReader, DrillOptions, DrillProgress, DrillReport, Leak, SHORTEST_GIVEN},
 };
+use oubliette_folder::StorePlace;
 
 use super::{
     exit::{CliError, Exit},
     findings::Findings,
     open::Globals,
-    output::{Out, count},
+    output::{Out, count, note},
     report::Report,
     watch::Watch,
 };
@@ -55,6 +56,9 @@ digits, is searched wherever it begins, also in each other. What cannot be
 looked into is told as that. Nothing that is searched is opened for writing.
 Copies of the vault are copied to the temporary folder (TMPDIR) and opened there
 by a process that has no rights but on that copy.
+
+Where the event store is at a server, name the server's data folder among the
+paths, and its dumps: its disk is not looked into otherwise.
 
 Exit code 0: everything was looked into, and there are nothing but notices. 1:
 warnings or errors, each with what to do about it; also where something was not
@@ -108,6 +112,13 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
     let ignore = args.ignore.as_ref().map_or(Ok(Vec::new()), |file| read_lines(file, 1, ""))?;
     let store = globals.open_to_audit().await?;
     let (slot, vault) = globals.places();
+    if let StorePlace::Address(address) = globals.folder().store_place() {
+        let text = format!(
+            "the event store is at {address}: its events are read for values that must not be found, but of what the \
+             server has on disk only the given paths are searched; give its data folder, its dumps and its backups"
+        );
+        note(globals.json, &text);
+    }
     let options = DrillOptions {
         paths: args.paths,
         needles,

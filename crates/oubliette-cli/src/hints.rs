@@ -13,6 +13,7 @@ const COUNTER: &str = "--past-counter goes on whatever it says; then `oubliette 
                        binds one anew";
 const READ_ONLY: &str = "--read-only reads what is there";
 const WORD: &str = "--believe-erasure ID applies an erasure, --past-erasure ID passes over one";
+const SCHEMA: &str = "?schema=NAME behind the address of --store names another";
 const LIST: &str = "take the file that `oubliette erasures export` wrote of this vault";
 
 /// Each kind that has a remedy in this program. What stands for something to be filled in is in capitals.
@@ -127,6 +128,19 @@ const HINTS: &[(&str, &str)] = &[
         "--vault says where it is; `oubliette restore FILE --identity FILE` restores it; --no-vault reads what \
          is public",
     ),
+    (
+        "folder.store_taken",
+        "--dir names the data folder that it belongs to; ?schema=NAME in the address, another schema of the database",
+    ),
+    (
+        "folder.store_unnoted",
+        "events in clear come in by `oubliette migrate --from STORE`; a vault and the store that it sealed are made a \
+         data folder by `oubliette vault attach`",
+    ),
+    ("postgres.refused", "OUBLIETTE_STORE_PASSWORD holds the password"),
+    ("postgres.schema_name", SCHEMA),
+    ("postgres.missing", SCHEMA),
+    ("postgres.not_ours", SCHEMA),
     ("folder.events_of_another", "--store and --vault say which belong together"),
     ("folder.events_missing", "--store says where they are"),
     ("folder.no_place_for_root", "--root, or OUBLIETTE_ROOT, says where"),

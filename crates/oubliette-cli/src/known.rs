@@ -23,7 +23,7 @@ use oubliette::{
 };
 use oubliette_folder::{FolderError, Note};
 
-use super::{exit::Exit, hints::hint};
+use super::{exit::Exit, hints::hint, stores};
 
 /// What is told of an error beside its text.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) trait Known: Error + Send + Sync + 'static {
 }
 
 /// What is told of this variant of the family.
-fn told(family: &str, variant: &impl Debug, exit: Exit) -> Told {
+pub(super) fn told(family: &str, variant: &impl Debug, exit: Exit) -> Told {
     let kind = kind(family, variant);
     Told { exit, hint: hint(&kind), kind }
 }
@@ -315,6 +315,14 @@ impl Known for FolderError {
             // What is to be done is what the rest of it says.
             Self::AfterRestoring { source, .. } | Self::AfterKeyChange { source, .. } => {
                 Told { hint: source.told().hint, ..told("folder", self, Exit::Failed) }
+            }
+            Self::OpenStore { temporary, source, .. } => {
+                let mut said =
+                    stores::told_of(source).unwrap_or_else(|| told("folder", self, Exit::Failed));
+                if *temporary && !chain(self).contains("try again") {
+                    said.hint = Some("try again");
+                }
+                said
             }
             Self::Contradiction { .. } => told("folder", self, Exit::Usage),
             _ => told("folder", self, Exit::Failed),

@@ -29,6 +29,7 @@ mod kek;
 mod keys;
 mod known;
 mod logging;
+mod migrate;
 mod misused;
 mod open;
 mod output;
@@ -43,6 +44,7 @@ mod rotate;
 mod rows;
 mod shell;
 mod signals;
+mod stores;
 mod tables;
 #[cfg(unix)]
 mod terminal;
@@ -85,7 +87,8 @@ With --json, stdout holds one JSON value a line and nothing else; errors, notes
 and logs are JSON on stderr. OUBLIETTE_LOG=info shows what the library does (on
 stderr), OUBLIETTE_LOG=debug more of it. OUBLIETTE_DIR, OUBLIETTE_ROOT,
 OUBLIETTE_KEK and OUBLIETTE_EXPECT_EPOCH stand for the options of these names,
-which override them; an empty one counts as not set.
+which override them; an empty one counts as not set. OUBLIETTE_STORE_PASSWORD is
+the password of an event store at a server.
 NO_COLOR=1 switches colours off.
 
 `oubliette help COMMAND` explains a command, with examples; `-h` is short.";
@@ -132,6 +135,7 @@ enum Command {
     #[command(after_help = "Example:\n  oubliette demo")]
     Demo,
     Import(import::ImportArgs),
+    Migrate(migrate::MigrateArgs),
     Append(append::AppendArgs),
     Read(read::ReadArgs),
     ReadAll(read::ReadAllArgs),
@@ -172,6 +176,7 @@ impl Command {
             | Self::Settle(_)
             | Self::Rotate(_)
             | Self::Restore(_) => Touches::Changes,
+            Self::Migrate(args) => args.touches(),
             Self::Erasures(args) => args.touches(),
             Self::Keys(args) => args.touches(),
             Self::Backup(args) => args.touches(),
@@ -274,9 +279,11 @@ async fn run_until_ended(args: Args) -> Result<(), CliError> {
 async fn run(args: Args) -> Result<(), CliError> {
     let Args { globals, command } = args;
     let (json, mut out) = (globals.json, Out::new(command.unread()));
+    globals.tell_of_password();
     let ended = match command {
         Command::Demo => return demo::run(globals.json).await,
         Command::Import(args) => import::run(&globals, args, &mut out).await,
+        Command::Migrate(args) => migrate::run(globals, args, &mut out).await,
         Command::Append(args) => append::run(&globals, args, &mut out).await,
         Command::Read(args) => read::stream(&globals, &args, &mut out).await,
         Command::ReadAll(args) => read::all(&globals, &args, &mut out).await,

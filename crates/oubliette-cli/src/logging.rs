@@ -8,8 +8,9 @@ use super::{
 };
 
 const VARIABLE: &str = "OUBLIETTE_LOG";
-/// What the witness says, and which event does not open, is told with the command's own words.
-const QUIET: &str = "warn,oubliette::erasure::witness=error,oubliette::layer::error=off";
+/// What the witness says, which event does not open, and what a server does not promise, is told with the command's own
+/// words.
+const QUIET: &str = "warn,oubliette::erasure::witness=error,oubliette::layer::error=off,oubliette_postgres::store=error";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// From here on what the library logs goes to stderr: lines for people, objects for programs.

@@ -10,10 +10,11 @@ use oubliette::{
     erasure::{KeyChange, Witnessed},
     event::Announcement,
     layer::Oubliette,
-    store::SqliteStore,
     vault::{Kek, OpenAs, OpenVaultError},
 };
-use oubliette_folder::{Access, DataFolder, FolderError, Note, Parts, PolicyText};
+use oubliette_folder::{
+    Access, AnyStore, DataFolder, FolderError, Note, Parts, PolicyText, StorePlace,
+};
 use uuid::Uuid;
 
 use super::{
@@ -26,6 +27,7 @@ use super::{
     known::{self, Known},
     output::{self, agree, note},
     root::{tell_of_medium, tell_of_mirrors},
+    stores::{PlaceParser, stores, warning},
 };
 
 /// What every command understands.
@@ -64,11 +66,15 @@ pub(super) struct Globals {
     /// It is noted for you, outside of the data folder, so that later commands find it without the option.
     #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
     pub(super) vault: Option<PathBuf>,
-    /// The event store's folder, if not `events/` in the data folder
+    /// The event store, if not `events/` in the data folder
     ///
-    /// As with --vault, it is noted for you, and later commands find it without the option.
-    #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
-    pub(super) store: Option<PathBuf>,
+    /// A folder, as PATH or sqlite:PATH, or a PostgreSQL database, as postgres://USER@HOST:PORT/DATABASE. There it is
+    /// in the schema `oubliette`, unless ?schema=NAME is added: one for each data folder. OUBLIETTE_STORE_PASSWORD
+    /// holds the password. As with --vault, it is noted for you, without a password, and later commands find it without
+    /// the option.
+    #[arg(long, global = true, value_name = "STORE", value_parser = PlaceParser)]
+    #[arg(hide_short_help = true)]
+    pub(super) store: Option<StorePlace>,
     /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI
     ///
     /// Keep it apart from the data folder, and make no copy of it. Its folder must be there.
@@ -139,7 +145,7 @@ fn patience(text: &str) -> Result<Duration, String> {
 }
 
 /// What the command line works on.
-pub(super) type Store = Oubliette<SqliteStore>;
+pub(super) type Store = Oubliette<AnyStore>;
 
 impl Globals {
     /// Opens the folder for a command that writes events, and makes it where there is none. The
@@ -257,6 +263,12 @@ impl Globals {
         self.told(parts)
     }
 
+    /// Says that others see the password that stands on the command line.
+    pub(super) fn tell_of_password(&self) {
+        let told = self.store.as_ref().and_then(|store| warning("--store", store));
+        told.iter().for_each(|text| note(self.json, text));
+    }
+
     /// Where the root slot and the vault's folder are.
     pub(super) fn places(&self) -> (Option<PathBuf>, PathBuf) {
         self.folder().places()
@@ -269,6 +281,7 @@ impl Globals {
             .with_kek(self.kek.clone())
             .with_vault(self.vault.clone())
             .with_store(self.store.clone())
+            .with_stores(stores())
             .with_expected_epoch(self.expect_epoch)
             .past_counter(self.past_counter)
             .past_gap(self.past_gap.clone())

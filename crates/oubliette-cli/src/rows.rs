@@ -24,7 +24,8 @@
 //! - On the way in, `shredded` and `withheld` are holes, if holes are asked for: the event is stored
 //!   as a copy that has them, and reads so.
 //! - On the way in, `revision`, `position`, `recorded`, `restored` and `keys` are passed over: the store and the
-//!   vault give new ones. Any other member is refused: it would be lost.
+//!   vault give new ones. `revision` and `recorded` are kept where that is asked for. Any other member is refused: it
+//!   would be lost.
 
 mod error;
 
@@ -33,7 +34,7 @@ use std::{borrow::Cow, fmt};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use oubliette::event::{
     Content, EventId, EventType, Holes, Json, MAX_PAYLOAD_BYTES, NewEvent, Payload, RecordedEvent,
-    SUBJECT_FORGOTTEN, StreamName, Subject,
+    Revision, SUBJECT_FORGOTTEN, StreamName, Subject, Timestamp,
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -123,6 +124,24 @@ pub(super) struct Row {
     pub(super) not_taken: [bool; NOT_TAKEN.len()],
     /// Whether its payload is a text that is itself a JSON object or list.
     pub(super) in_text: bool,
+    /// When it was recorded and at which revision, where that is to be kept.
+    pub(super) kept: Option<Kept>,
+}
+
+/// What another store said of an event, and is to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) recorded: Timestamp,
+    pub(crate) revision: Revision,
+}
+
+/// What of a row is wanted beside the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Taking {
+    /// Rows that say that parts are missing, too.
+    pub(crate) holes: bool,
+    /// When the event was recorded, and its revision.
+    pub(crate) times: bool,
 }
 
 /// What a row turned out to be.
@@ -144,7 +163,13 @@ impl Row {
 }
 
 /// Reads a row. With `holes`, one that says that parts are missing is taken, too.
+#[cfg(any(test, fuzzing))]
 pub(super) fn parse(line: &[u8], holes: bool) -> Result<Parsed, RowError> {
+    parse_taking(line, Taking { holes, times: false })
+}
+
+/// Reads a row.
+pub(super) fn parse_taking(line: &[u8], taking: Taking) -> Result<Parsed, RowError> {
     let line = std::str::from_utf8(line).map_err(|error| RowError::NotUtf8(error.valid_up_to()))?;
     let members: Members<'_> = match serde_json::from_str(line) {
         Ok(members) => members,
@@ -153,7 +178,7 @@ pub(super) fn parse(line: &[u8], holes: bool) -> Result<Parsed, RowError> {
             return Err(Json::parse(line).err().map_or(RowError::NotAnObject, RowError::Json));
         }
     };
-    members.check()?.understand(holes)
+    members.check()?.understand(taking)
 }
 
 /// The stream of a row that is not understood, where that much can be told.
@@ -297,7 +322,19 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn understand(&self, holes: bool) -> Result<Parsed, RowError> {
+    /// When it was recorded and at which revision. Without a time, there is nothing to be kept.
+    fn kept(&self) -> Result<Option<Kept>, RowError> {
+        let Some(recorded) = self.string("recorded")? else { return Ok(None) };
+        let recorded = recorded.parse().map_err(|_| RowError::NotATime)?;
+        let revision = match self.raw("revision") {
+            None | Some("null") => return Err(RowError::NoRevision),
+            Some(text) => text.parse().map_err(|_| RowError::NotARevision)?,
+        };
+        Ok(Some(Kept { recorded, revision: Revision(revision) }))
+    }
+
+    fn understand(&self, taking: Taking) -> Result<Parsed, RowError> {
+        let Taking { holes, times } = taking;
         let named = |name: &'static str| self.string(name)?.ok_or(RowError::Missing(name));
         let stream =
             StreamName::new(named("stream")?).map_err(|error| RowError::Name("stream", error))?;
@@ -339,7 +376,10 @@ impl<'a> Members<'a> {
             (None, None) => return Err(RowError::Missing("data")),
         };
         let holes = Holes::new(&shredded, &withheld, bare);
-        let not_taken = NOT_TAKEN.map(|name| !matches!(self.raw(name), None | Some("null")));
+        let kept = if times { self.kept()? } else { None };
+        let is_taken = |name| kept.is_some() && name != "position";
+        let not_taken =
+            NOT_TAKEN.map(|name| !matches!(self.raw(name), None | Some("null")) && !is_taken(name));
         let in_text = is_in_text(&data);
         Ok(Parsed::Event(Row {
             stream,
@@ -351,6 +391,7 @@ impl<'a> Members<'a> {
             holes,
             not_taken,
             in_text,
+            kept,
         }))
     }
 }

@@ -63,10 +63,11 @@ Example:
   oubliette --dir bank --root /safe/bank.root --vault /srv/bank/keys \\
       --store /srv/bank/events vault attach --policy policy.toml
 
-For a vault and an embedded event store that a program made with the library.
-Neither is moved: say where the root slot is (--root, with --kek and --mirror
-where there are any), and vault and events, unless they are `vault/` and
-`events/` in the data folder. It is noted, so that other commands find them.
+For a vault and an event store that a program made with the library. Neither is
+moved: say where the root slot is (--root, with --kek and --mirror where there
+are any), and vault and events, unless they are `vault/` and `events/` in the
+data folder. The events may be at a server: --store postgres://app@db/shop. It
+is noted, so that other commands find them.
 
 Without --policy the policy counts that the program adopted in the vault. If it
 adopted none, give the one that it works under: by it `append` and `import` know

@@ -6,15 +6,16 @@ use futures::TryStreamExt;
 
 use super::{
     DataFolder, FolderError,
-    folder::{Access, Parts, VAULT_OF_STORE},
+    folder::{Access, Parts},
     making::{is_empty, make_folder},
     manifest::{Found, Noted},
     slot::absolute_root,
+    store::Events,
 };
 use oubliette::{
     layer::Oubliette,
     policy::Policy,
-    store::{EventStore, ReadAllOptions, SqliteStore, StoreError, sqlite::OpenMode},
+    store::{EventStore, ReadAllOptions, StoreError, sqlite::OpenMode},
     vault::Vault,
 };
 
@@ -38,7 +39,7 @@ impl DataFolder {
             Err(error) => return Err(error),
         }
         self.refuse_links()?;
-        if is_empty(&self.events())? {
+        if !self.has_events()? {
             return Err(FolderError::events_missing(self));
         }
         if is_empty(&self.vault())? {
@@ -46,23 +47,23 @@ impl DataFolder {
         }
         let root = absolute_root(self.known_root()?.to_owned())?;
         let vault = Vault::open_as(&self.vault(), self.slot(&root)?, self.how)?;
-        let store = SqliteStore::open_with(self.events(), OpenMode::Existing)?;
+        let events = self.open_events(&self.events(), OpenMode::Existing).await?;
         let policy = match &given {
             Some(given) => given.policy().clone(),
             None => self.adopted(&vault)?.policy().clone(),
         };
-        self.refuse_others(&store, &vault, policy).await?;
+        self.refuse_others(&events, &vault, policy).await?;
         let settings = self.settings(Some(vault.id().to_string()), &root)?;
         let noted = Noted::nothing().with(settings);
         make_folder(&self.path)?;
         self.rehearse_memo(&noted)?;
-        store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
+        events.note(vault.id()).await?;
         match &given {
             Some(given) => drop(self.adopt(&vault, given).await?),
             // Where it cannot be written, opening says that it is absent.
             None => drop(self.write_absent_policy(&vault.adopted_policy()?)),
         }
-        drop((store, vault));
+        drop((events, vault));
         self.note(&noted)?;
         self.open(Access::Existing, None).await
     }
@@ -71,34 +72,32 @@ impl DataFolder {
     /// one's.
     async fn refuse_others(
         &self,
-        store: &SqliteStore,
+        events: &Events,
         vault: &Vault,
         policy: Policy,
     ) -> Result<(), FolderError> {
-        let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
-        let of_vault = vault.id().to_string();
-        if of_store == of_vault {
+        let (of_store, of_vault) = (events.vaults().await?, vault.id().to_string());
+        if of_store.contains(&of_vault) {
             return Ok(());
         }
+        let place = self.events();
         if !of_store.is_empty() {
-            let path = self.events();
             return Err(FolderError::VaultOfAnotherStore {
-                path,
-                store: of_store,
+                place,
+                store: of_store.join(", "),
                 vault: of_vault,
             });
         }
         // Only the policy under which the events were sealed says where the halves of one are.
-        let layer = Oubliette::unresumed(store.clone(), vault.clone(), policy);
+        let layer = Oubliette::unresumed(events.store.clone(), vault.clone(), policy);
         let mut events = layer.read_all(ReadAllOptions::default());
         loop {
             match events.try_next().await {
                 Ok(Some(event)) if event.keys.is_empty() => {}
                 Ok(_) => return Ok(()),
                 Err(source @ StoreError::Unreadable { .. }) => {
-                    let path = self.events();
                     let source = Box::new(source);
-                    return Err(FolderError::EventsOfAnother { path, vault: of_vault, source });
+                    return Err(FolderError::EventsOfAnother { place, vault: of_vault, source });
                 }
                 Err(error) => return Err(error.into()),
             }

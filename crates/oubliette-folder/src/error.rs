@@ -5,13 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::folder::{DataFolder, FORMAT};
+use super::{
+    StorePlace,
+    folder::{DataFolder, FORMAT},
+};
 use oubliette::{
     TaskError,
     erasure::{ErasureError, KeyChangeError, OperatorError},
     event::SigningKeyId,
     policy::PolicyErrors,
-    store::{StoreError, sqlite::OpenError},
+    store::{BoxError, StoreError, sqlite::OpenError},
     vault::{OpenVaultError, SlotError, Unlearned, VaultError, backup::BackupError},
     words::{agree, count},
 };
@@ -22,7 +25,8 @@ use uuid::Uuid;
 ///
 /// Whose fault it is:
 /// - the caller's: [`NotFound`](Self::NotFound), [`NotOurs`](Self::NotOurs), [`NotAFolder`](Self::NotAFolder),
-///   [`DanglingLink`](Self::DanglingLink), [`Occupied`](Self::Occupied), [`AlreadyThere`](Self::AlreadyThere),
+///   [`DanglingLink`](Self::DanglingLink), [`Occupied`](Self::Occupied), [`StoreTaken`](Self::StoreTaken),
+///   [`NoStores`](Self::NoStores), [`AlreadyThere`](Self::AlreadyThere),
 ///   [`RootWithin`](Self::RootWithin), [`BadRoot`](Self::BadRoot), [`RootUnknown`](Self::RootUnknown),
 ///   [`OtherSlot`](Self::OtherSlot), [`StoreShared`](Self::StoreShared), [`NotText`](Self::NotText),
 ///   [`PolicyAbsent`](Self::PolicyAbsent), [`Policy`](Self::Policy), [`NothingToRestoreTo`](Self::NothingToRestoreTo),
@@ -33,12 +37,12 @@ use uuid::Uuid;
 /// - damage: [`ManifestLost`](Self::ManifestLost), [`VaultMissing`](Self::VaultMissing),
 ///   [`EventsMissing`](Self::EventsMissing), [`BadSettings`](Self::BadSettings);
 /// - an attack, or the wrong copy: [`VaultOfAnotherStore`](Self::VaultOfAnotherStore),
-///   [`EventsOfAnother`](Self::EventsOfAnother),
+///   [`EventsOfAnother`](Self::EventsOfAnother), [`StoreUnnoted`](Self::StoreUnnoted),
 ///   [`SettingsOfAnotherVault`](Self::SettingsOfAnotherVault), [`PolicyChanged`](Self::PolicyChanged),
 ///   [`UntrustedFile`](Self::UntrustedFile), [`ErasuresDoNotOpen`](Self::ErasuresDoNotOpen),
 ///   [`StatementDoesNotCount`](Self::StatementDoesNotCount),
 ///   [`ErasuresOfCompromisedKey`](Self::ErasuresOfCompromisedKey);
-/// - what its parts say: [`Open`](Self::Open), [`Store`](Self::Store), [`OpenVault`](Self::OpenVault),
+/// - what its parts say: [`Open`](Self::Open), [`OpenStore`](Self::OpenStore), [`Store`](Self::Store), [`OpenVault`](Self::OpenVault),
 ///   [`Vault`](Self::Vault), [`Slot`](Self::Slot), [`Erasure`](Self::Erasure), [`KeyChange`](Self::KeyChange),
 ///   [`Backup`](Self::Backup);
 ///   [`AfterKeyChange`](Self::AfterKeyChange) and [`AfterRestoring`](Self::AfterRestoring) say what is done already.
@@ -114,37 +118,75 @@ pub enum FolderError {
     },
     /// The events that belong to the vault are gone.
     #[error(
-        "there are no events at {}, where those of the data folder {} are to be; say where they are, restore them, \
-         or choose another folder",
-        events.display(), folder.display()
+        "there are no events at {events}, where those of the data folder {} are to be; say where they are, restore \
+         them, or choose another folder",
+        folder.display()
     )]
     EventsMissing {
         /// The data folder.
         folder: PathBuf,
         /// Where its events were looked for.
-        events: PathBuf,
+        events: StorePlace,
     },
     /// Events and vault do not belong together.
     #[error(
-        "the events in {path} are sealed by vault {store}, but the vault of this data folder is {vault}"
+        "the events in {place} are sealed by vault {store}, but the vault of this data folder is {vault}"
     )]
     VaultOfAnotherStore {
-        /// The folder of the events.
-        path: PathBuf,
+        /// Where the events are.
+        place: StorePlace,
         /// The vault that the events name.
         store: String,
         /// The vault that is there.
         vault: String,
     },
     /// Events that were to become the folder's are not of its vault.
-    #[error("the events in {path} do not belong to the vault {vault}; nothing was changed")]
+    #[error("the events in {place} do not belong to the vault {vault}; nothing was changed")]
     EventsOfAnother {
-        /// The folder of the events.
-        path: PathBuf,
+        /// Where the events are.
+        place: StorePlace,
         /// The vault.
         vault: String,
         /// What was found there.
         source: Box<StoreError>,
+    },
+    /// A store at a server has events, and does not say whose tokens they hold.
+    #[error(
+        "the events at {place} do not say that vault {vault} sealed them: they may be in clear, or another vault's, and \
+         nothing was changed"
+    )]
+    StoreUnnoted {
+        /// Where the events are.
+        place: StorePlace,
+        /// The vault of the data folder, or of the backup.
+        vault: String,
+    },
+    /// There are events at the server where a new data folder's would begin.
+    #[error(
+        "there is no data folder at {}, and to begin one, the event store at {place} must be empty; it is not. If it \
+         belongs to a data folder, say which; if not, choose another event store",
+        folder.display()
+    )]
+    StoreTaken {
+        /// The data folder that was to be made.
+        folder: PathBuf,
+        /// Where the events are.
+        place: StorePlace,
+    },
+    /// The event store is at a server, and this program opens none.
+    #[error(
+        "the event store is at {0}, and this program opens none that are at servers; use one that does"
+    )]
+    NoStores(StorePlace),
+    /// The event store at a server cannot be opened.
+    #[error("the event store at {place} cannot be opened")]
+    OpenStore {
+        /// Where it is.
+        place: StorePlace,
+        /// Whether a retry may help.
+        temporary: bool,
+        /// What its adapter says.
+        source: BoxError,
     },
     /// There is no place for the root slot.
     #[error(
@@ -272,7 +314,7 @@ pub enum FolderError {
     KeyChange(#[from] KeyChangeError),
     /// There are no events beside which a vault could be restored.
     #[error("there are no events at {0}; restore the event store first, then the vault beside it")]
-    NothingToRestoreTo(PathBuf),
+    NothingToRestoreTo(StorePlace),
     /// Erasures that were to be applied to a restored vault.
     #[error(
         "of the given erasures, {} of this vault's {}: changed, forged, or of a newer program; \
@@ -371,6 +413,11 @@ impl FolderError {
         Self::EventsMissing { folder: folder.path.clone(), events: folder.events() }
     }
 
+    /// The event store at a server, of a folder that was to be made, is not empty.
+    pub(super) fn store_taken(folder: &DataFolder) -> Self {
+        Self::StoreTaken { folder: folder.path.clone(), place: folder.events() }
+    }
+
     /// Why a file at this path was not opened.
     pub(super) fn refused(path: &Path) -> impl Fn(Refused) -> Self {
         move |refused| match refused {
@@ -382,6 +429,7 @@ impl FolderError {
     /// Whether the same call may succeed later without anybody's changing anything: what is so of its parts.
     pub fn is_temporary(&self) -> bool {
         match self {
+            Self::OpenStore { temporary, .. } => *temporary,
             Self::Open(error) => error.is_temporary(),
             Self::Store(error) => error.is_temporary(),
             Self::OpenVault(error) | Self::OtherSlot { source: error, .. } => error.is_temporary(),
@@ -405,6 +453,9 @@ impl FolderError {
             | Self::VaultMissing { .. }
             | Self::EventsMissing { .. }
             | Self::VaultOfAnotherStore { .. }
+            | Self::StoreUnnoted { .. }
+            | Self::StoreTaken { .. }
+            | Self::NoStores(_)
             | Self::NoPlaceForRoot
             | Self::RootWithin { .. }
             | Self::BadRoot(..)

@@ -1,15 +1,19 @@
-//! The data folder: `events/`, `vault/`, `policy.toml`, and `oubliette.json`, which says that
-//! they belong together.
+//! The data folder: `events/` (or an event store elsewhere), `vault/`, `policy.toml`, and `oubliette.json`, which says
+//! that they belong together.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::runtime::Handle;
 
 use super::{
-    FolderError, PolicyText,
+    AnyStore, FolderError, OpenStore, PolicyText, StorePlace,
     making::is_empty,
     manifest::{Found, Noted},
     slot::{absolute_root, make_usual_room},
+    store::Events,
 };
 use oubliette::{
     TaskError,
@@ -17,7 +21,7 @@ use oubliette::{
     event::Announcement,
     layer::Oubliette,
     policy::Policy,
-    store::{SqliteStore, sqlite::OpenMode},
+    store::sqlite::OpenMode,
     vault::{Kek, OpenAs, OpenVaultError, PageStoreKind, Passphrase, Vault, VaultError},
     words::chain,
 };
@@ -26,10 +30,8 @@ use uuid::Uuid;
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
 pub(super) const FORMAT: u32 = 1;
-/// Where the event store notes which vault's tokens it holds.
-pub(super) const VAULT_OF_STORE: &str = "vault";
 
-/// A folder that holds an event store and its vault.
+/// A folder that holds a vault and its event store, or leads to that.
 #[derive(Debug, Clone)]
 pub struct DataFolder {
     pub(super) path: PathBuf,
@@ -47,7 +49,9 @@ pub struct DataFolder {
     pub(super) key_change: Option<KeyChange>,
     pub(super) how: OpenAs,
     pub(super) vault: Option<PathBuf>,
-    pub(super) store: Option<PathBuf>,
+    pub(super) store: Option<StorePlace>,
+    /// How a store at an address is opened.
+    pub(super) stores: Option<Arc<dyn OpenStore>>,
     pub(super) settings: Option<PathBuf>,
     pub(super) expected_epoch: Option<u64>,
     pub(super) pages: PageStoreKind,
@@ -71,8 +75,8 @@ pub enum Access {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Parts {
-    /// The layer over the embedded store.
-    pub oubliette: Oubliette<SqliteStore>,
+    /// The layer over the event store.
+    pub oubliette: Oubliette<AnyStore>,
     /// Where the root slot was made, if it was made just now.
     pub created_root: Option<PathBuf>,
     /// The policy that the caller gave to open it under. It is the folder's own only once it is
@@ -120,6 +124,7 @@ impl DataFolder {
             how: OpenAs::Known,
             vault: None,
             store: None,
+            stores: None,
             settings: None,
             expected_epoch: None,
             pages: PageStoreKind::default(),
@@ -142,9 +147,10 @@ impl DataFolder {
         self
     }
 
-    /// With the event store here, instead of in `events/`.
+    /// With the event store here, instead of in `events/`: in a folder, or at a server
+    /// ([`DataFolder::with_stores`]).
     #[must_use]
-    pub fn with_store(mut self, store: Option<PathBuf>) -> Self {
+    pub fn with_store(mut self, store: Option<StorePlace>) -> Self {
         self.store = store;
         self
     }
@@ -181,9 +187,17 @@ impl DataFolder {
         self
     }
 
-    /// The folder of the event store.
-    pub fn events(&self) -> PathBuf {
-        self.store.clone().unwrap_or_else(|| self.path.join("events"))
+    /// Where the event store is, as far as the caller said.
+    pub(super) fn events(&self) -> StorePlace {
+        self.store.clone().unwrap_or_else(|| StorePlace::Folder(self.path.join("events")))
+    }
+
+    /// Where the event store is, as far as the caller or the folder says.
+    pub fn store_place(&self) -> StorePlace {
+        match self.look() {
+            Ok(Found::Ours(noted) | Found::Unfinished(noted)) => self.located(&noted).events(),
+            Ok(Found::Nothing) | Err(_) => self.events(),
+        }
     }
 
     pub(super) fn vault(&self) -> PathBuf {
@@ -212,7 +226,7 @@ impl DataFolder {
         // Read before anything is made, so that a mistake in it leaves nothing behind.
         let given = policy.map(PolicyText::load).transpose()?;
         if access == Access::WithoutVault {
-            return self.open_without_vault(given);
+            return self.open_without_vault(given).await;
         }
         let found = match self.look() {
             // Not the folder says where the slot is, but the user.
@@ -244,7 +258,7 @@ impl DataFolder {
     ) -> Result<Parts, FolderError> {
         let folder = self.located(noted);
         folder.refuse_links()?;
-        if is_empty(&folder.events())? {
+        if !folder.has_events()? {
             return Err(FolderError::events_missing(&folder));
         }
         if is_empty(&folder.vault())? {
@@ -281,15 +295,9 @@ impl DataFolder {
             vault.expect_epoch(expected)?;
         }
         let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
-        let store = SqliteStore::open_with(folder.events(), mode)?;
-        let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
-        if of_store != vault.id().to_string() {
-            return Err(FolderError::VaultOfAnotherStore {
-                path: folder.events(),
-                store: of_store,
-                vault: vault.id().to_string(),
-            });
-        }
+        let events = folder.open_events(&folder.events(), mode).await?;
+        folder.refuse_strangers(&events, &vault).await?;
+        let store = events.store;
         let announced = self.announced(&store).await?;
         let changed = match &self.key_change {
             Some(change) => Some(erasure::change_key(&vault, change).await?),
@@ -300,9 +308,10 @@ impl DataFolder {
             None => source,
         };
         self.decide(&vault, &announced).await.map_err(after)?;
-        let folders = [self.path.clone(), folder.vault(), folder.events()];
+        let mut folders = vec![self.path.clone(), folder.vault()];
+        folders.extend(folder.events().folder().map(Path::to_owned));
         let open = folders.iter().filter_map(|folder| own::too_open(folder));
-        let mut notes: Vec<_> = open.map(Note::Text).collect();
+        let mut notes: Vec<_> = open.chain(events.doubts).map(Note::Text).collect();
         if !read_only && noted.vault().is_none() {
             self.note_anew(&vault)?;
             notes.push(
@@ -333,6 +342,22 @@ impl DataFolder {
         Ok(Parts { oubliette, created_root: None, given, notes, closed })
     }
 
+    /// An error where the event store of this folder, which is located, does not say that it holds this vault's tokens.
+    async fn refuse_strangers(&self, events: &Events, vault: &Vault) -> Result<(), FolderError> {
+        let (of_store, vault) = (events.vaults().await?, vault.id().to_string());
+        if of_store.contains(&vault) {
+            return Ok(());
+        }
+        let place = self.events();
+        Err(match place {
+            StorePlace::Address(_) if of_store.is_empty() => match events.is_empty().await? {
+                true => FolderError::events_missing(self),
+                false => FolderError::StoreUnnoted { place, vault },
+            },
+            _ => FolderError::VaultOfAnotherStore { place, store: of_store.join(", "), vault },
+        })
+    }
+
     /// Pages that do not belong to the slot: where the caller names another one than is noted, it is most
     /// likely another folder's.
     fn not_of_slot(&self, noted: &Noted, source: OpenVaultError) -> FolderError {
@@ -352,11 +377,12 @@ impl DataFolder {
 
     /// An error where vault or events are where the folder says, and a link leads elsewhere.
     pub(super) fn refuse_links(&self) -> Result<(), FolderError> {
-        let default = [(&self.vault, self.vault()), (&self.store, self.events())];
-        for (said, path) in default {
-            if said.is_none() {
-                own::refuse_link(&path).map_err(FolderError::refused(&path))?;
-            }
+        let places = [
+            self.vault.is_none().then(|| self.path.join("vault")),
+            self.store.is_none().then(|| self.path.join("events")),
+        ];
+        for path in places.into_iter().flatten() {
+            own::refuse_link(&path).map_err(FolderError::refused(&path))?;
         }
         Ok(())
     }
@@ -383,16 +409,16 @@ impl DataFolder {
     }
 
     /// Of a folder, or of a copy of its event store alone.
-    fn open_without_vault(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
+    async fn open_without_vault(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
         let folder = match self.look() {
             Ok(Found::Ours(noted) | Found::Unfinished(noted)) => self.located(&noted),
             Err(error @ FolderError::NewerFormat { .. }) => return Err(error),
-            _ if !is_empty(&self.events())? => self.clone(),
+            _ if self.has_events()? => self.clone(),
             Ok(Found::Nothing) => return Err(FolderError::NotFound(self.path.clone())),
             Err(error) => return Err(error),
         };
-        let store = SqliteStore::open_with(folder.events(), OpenMode::ReadOnly)?;
-        let mut notes = Vec::new();
+        let events = folder.open_events(&folder.events(), OpenMode::ReadOnly).await?;
+        let mut notes: Vec<_> = events.doubts.into_iter().map(Note::Text).collect();
         let policy = match (&given, self.policy_file()) {
             (Some(given), _) => given.policy().clone(),
             (None, Ok(Some(file))) => file.policy().clone(),
@@ -402,7 +428,7 @@ impl DataFolder {
                 Policy::sealed_by_default()
             }
         };
-        let oubliette = Oubliette::without_vault(store, policy);
+        let oubliette = Oubliette::without_vault(events.store, policy);
         Ok(Parts { oubliette, created_root: None, given, notes, closed: None })
     }
 }

@@ -5,18 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use futures::TryStreamExt;
-
 use super::{
-    DataFolder, FolderError, PolicyText,
-    folder::{Access, Parts, VAULT_OF_STORE},
+    DataFolder, FolderError, Note, PolicyText, StorePlace,
+    folder::{Access, Parts},
     manifest::{Found, Noted},
     settings::{Settings, usual_root},
     slot::{absolute_root, make_room, refuse_missing_folder},
+    store::Events,
 };
 use oubliette::{
     layer::Oubliette,
-    store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
+    store::sqlite::OpenMode,
     vault::{OpenVaultError, SlotConfig, Vault, internals::remove_unfinished},
 };
 use oubliette_files::{durable, own};
@@ -64,6 +63,17 @@ impl DataFolder {
         {
             return Err(error);
         }
+        // A server that cannot be reached, or has something else there, leaves no half a folder behind.
+        let events = match &self.store {
+            Some(place @ StorePlace::Address(_)) => {
+                let events = self.open_events(place, OpenMode::Create).await?;
+                if !events.is_free(None).await? && matches!(self.look()?, Found::Nothing) {
+                    return Err(FolderError::store_taken(self));
+                }
+                Some(events)
+            }
+            _ => None,
+        };
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
         let making = self.path.join(MAKING);
@@ -71,8 +81,8 @@ impl DataFolder {
         lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
         let made = match self.look() {
             Ok(Found::Ours(noted)) => self.open_whole(&noted, Access::Create, given).await,
-            Ok(Found::Unfinished(noted)) => self.fill(Some(noted), given).await,
-            Ok(Found::Nothing) => self.fill(None, given).await,
+            Ok(Found::Unfinished(noted)) => self.fill(events, Some(noted), given).await,
+            Ok(Found::Nothing) => self.fill(events, None, given).await,
             Err(error) => Err(error),
         };
         if made.is_ok() {
@@ -97,7 +107,9 @@ impl DataFolder {
     /// An error where there is something in the place of the events or of the vault, but for what an
     /// attempt that was cut off left there.
     fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
-        for (path, what) in [(self.events(), "event store"), (self.vault(), "vault")] {
+        // What is at a server is asked of that.
+        let events = self.events().folder().map(|folder| (folder.to_owned(), "event store"));
+        for (path, what) in events.into_iter().chain([(self.vault(), "vault")]) {
             refuse_file(&path, what)?;
             if !is_empty(&path)? && !left(&path) {
                 let folder = self.path.clone();
@@ -109,6 +121,7 @@ impl DataFolder {
 
     async fn fill(
         &self,
+        events: Option<Events>,
         unfinished: Option<Noted>,
         given: Option<PolicyText>,
     ) -> Result<Parts, FolderError> {
@@ -118,7 +131,8 @@ impl DataFolder {
         folder.refuse_links()?;
         // What the cut-off attempt left is taken on; anything else that is there is not ours.
         let theirs = Self::at(&self.path).located(&noted);
-        let left = |at: &Path| begun && (at == theirs.vault() || at == theirs.events());
+        let left =
+            |at: &Path| begun && (at == theirs.vault() || Some(at) == theirs.events().folder());
         folder.refuse_occupied(left)?;
         // A vault that was made before the machine stopped is as good as one made now. Half a
         // vault never sealed anything; but its slot is not ours to remove, because by now another
@@ -172,10 +186,16 @@ impl DataFolder {
         let noted = noted.with(settings.clone());
         self.note(&noted)?;
 
-        let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
-        let one = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
-        if store.read_all(one).try_next().await?.is_some() {
-            return Err(FolderError::vault_missing(&folder));
+        let events = match events {
+            Some(events) => events,
+            None => folder.open_events(&folder.events(), OpenMode::Create).await?,
+        };
+        let is_embedded = folder.events().folder().is_some();
+        if !events.is_free(old.as_ref().map(|(_, vault)| vault.id())).await? {
+            return Err(match is_embedded {
+                true => FolderError::vault_missing(&folder),
+                false => FolderError::store_taken(&folder),
+            });
         }
         let vault = match old {
             Some((_, vault)) => vault,
@@ -188,13 +208,17 @@ impl DataFolder {
                 Vault::create_with(&path, slot, folder.pages)?
             }
         };
-        store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
-        let mut notes = Vec::new();
+        events.note(vault.id()).await?;
+        // Another folder may have begun on the same server, and has it if it noted that first.
+        if !is_embedded && events.vaults().await?.first() != Some(&vault.id().to_string()) {
+            return Err(FolderError::store_taken(&folder));
+        }
+        let mut notes: Vec<_> = events.doubts.into_iter().map(Note::Text).collect();
         let policy = self.policy(&vault, Access::Create, given.as_ref(), &mut notes)?;
         // Last: a folder whose manifest names no vault was never finished.
         let vault_id = Some(vault.id().to_string());
         self.note(&noted.with(Settings { vault: vault_id, ..settings }))?;
-        let oubliette = Oubliette::open(store, vault, policy).await?;
+        let oubliette = Oubliette::open(events.store, vault, policy).await?;
         Ok(Parts { oubliette, created_root: Some(root), given, notes, closed: None })
     }
 }

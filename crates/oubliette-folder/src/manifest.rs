@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    DataFolder, FolderError,
+    DataFolder, FolderError, StorePlace,
     folder::FORMAT,
     making::{is_empty, refuse_file},
     settings::{Settings, Version, absolute, is_usual, noted, pretty, usual_settings},
@@ -171,7 +171,7 @@ impl DataFolder {
     /// to work in: whose it is, its root slot shows.
     fn without_manifest(&self) -> FolderError {
         let path = self.path.clone();
-        let has_events = is_empty(&self.events()).is_ok_and(|empty| !empty);
+        let has_events = self.has_events().is_ok_and(|has_events| has_events);
         match has_events && PageStoreKind::of_vault(&self.vault()).is_ok() {
             true => FolderError::ManifestLost(path),
             false => FolderError::NotOurs(path),
@@ -202,7 +202,7 @@ impl DataFolder {
             kek: self.kek.clone().or(settings.kek),
             counter: self.counter.clone().or(settings.counter),
             vault: self.vault.clone().or_else(|| path(settings.vault_at)),
-            store: self.store.clone().or_else(|| path(settings.store_at)),
+            store: self.store.clone().or_else(|| settings.store_at.map(noted_store)),
             ..self.clone()
         }
     }
@@ -226,7 +226,7 @@ impl DataFolder {
             kek: self.kek.as_ref().map(noted_kek).transpose()?.flatten(),
             counter: self.counter.clone(),
             vault_at: place(&self.vault)?,
-            store_at: place(&self.store)?,
+            store_at: self.store.as_ref().map(store_to_note).transpose()?,
             ..Settings::default()
         })
     }
@@ -304,12 +304,11 @@ impl DataFolder {
             if let Some(root) = &self.root {
                 settings.root = Some(noted_root(root)?);
             }
-            let given =
-                [(&self.vault, &mut settings.vault_at), (&self.store, &mut settings.store_at)];
-            for (given, place) in given {
-                if let Some(given) = given {
-                    *place = Some(noted(given)?);
-                }
+            if let Some(vault) = &self.vault {
+                settings.vault_at = Some(noted(vault)?);
+            }
+            if let Some(store) = &self.store {
+                settings.store_at = Some(store_to_note(store)?);
             }
             Ok(())
         })
@@ -393,6 +392,18 @@ fn noted_kek(kek: &Kek) -> Result<Option<Kek>, FolderError> {
         }
         other => Some(other.clone()),
     })
+}
+
+/// Where an event store is, as it is noted: without a password.
+fn store_to_note(store: &StorePlace) -> Result<String, FolderError> {
+    match store {
+        StorePlace::Folder(folder) => noted(folder),
+        StorePlace::Address(address) => Ok(address.to_string()),
+    }
+}
+
+fn noted_store(noted: String) -> StorePlace {
+    noted.parse().unwrap_or_else(|_| StorePlace::Folder(noted.into()))
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 
 use uuid::Uuid;
 
-use super::{DataFolder, FolderError, Note};
+use super::{AnyStore, DataFolder, FolderError, Note};
 use oubliette::{
     erasure::{self, ErasureError, OperatorError},
     event::{Announcement, EventId},
     layer::Oubliette,
     policy::Policy,
-    store::SqliteStore,
     vault::Vault,
 };
 
@@ -72,7 +71,7 @@ impl DataFolder {
     /// [`FolderError::Contradiction`], before anything is noted; those of the store.
     pub(super) async fn announced(
         &self,
-        store: &SqliteStore,
+        store: &AnyStore,
     ) -> Result<Vec<Announcement>, FolderError> {
         if self.past_erasures.is_empty() && self.believed_erasures.is_empty() {
             return Ok(Vec::new());
@@ -116,11 +115,11 @@ impl DataFolder {
     /// Opens the layer, over a gap where somebody accepts what this very opening finds to be missing.
     pub(super) async fn open_layer(
         &self,
-        store: &SqliteStore,
+        store: &AnyStore,
         vault: &Vault,
         policy: &Policy,
         notes: &mut Vec<Note>,
-    ) -> Result<Oubliette<SqliteStore>, ErasureError> {
+    ) -> Result<Oubliette<AnyStore>, ErasureError> {
         let (store, vault, policy) = (store.clone(), vault.clone(), policy.clone());
         let Some(by) = &self.past_gap else { return Oubliette::open(store, vault, policy).await };
         let (oubliette, accepted) = Oubliette::open_past_gap(store, vault, policy, by).await?;

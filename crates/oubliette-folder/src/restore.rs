@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::{
-    Access, DataFolder, FolderError, Note, Parts,
-    folder::{VAULT_OF_STORE, blocking},
-    making::is_empty,
+    Access, DataFolder, FolderError, Note, Parts, StorePlace,
+    folder::blocking,
+    making::make_folder,
     manifest::{Found, Noted},
     settings::usual_root,
     slot::{absolute_root, device, make_room},
@@ -13,7 +13,7 @@ use super::{
 use oubliette::{
     erasure::{Replayed, Unsuitable, replay, unsuitable},
     event::Announcement,
-    store::{SqliteStore, sqlite::OpenMode},
+    store::sqlite::OpenMode,
     vault::{
         Vault,
         backup::{BackupError, Restored, VerifiedBackup},
@@ -63,28 +63,38 @@ impl DataFolder {
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<RestoredFolder, FolderError> {
         self.check()?;
-        let nothing = || FolderError::NothingToRestoreTo(self.events());
+        let nothing = || FolderError::NothingToRestoreTo(self.store_place());
         let (folder, noted) = match self.look() {
             Ok(Found::Ours(noted)) => (self.located(&noted), noted),
-            Ok(Found::Nothing | Found::Unfinished(_)) => return Err(nothing()),
-            // Of the folder only the events were saved.
-            Err(FolderError::NotOurs(_) | FolderError::ManifestLost(_))
-                if !is_empty(&self.events())? =>
+            // Of the folder only the events were saved; or nothing, and they are at a server.
+            Err(FolderError::NotOurs(_) | FolderError::ManifestLost(_)) | Ok(Found::Nothing)
+                if self.has_events()? =>
             {
                 (self.clone(), Noted::nothing())
             }
+            Ok(Found::Nothing | Found::Unfinished(_)) => return Err(nothing()),
             Err(error) => return Err(error),
         };
-        if is_empty(&folder.events())? {
+        if !folder.has_events()? {
             return Err(nothing());
         }
         if !is_free(&folder.vault())? {
             return Err(BackupError::VaultThere(folder.vault()).into());
         }
-        let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
-        let wanted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
-        self.announced(&store).await?;
-        drop(store);
+        let events = folder.open_events(&folder.events(), OpenMode::Existing).await?;
+        let (wanted, of_backup) = (events.vaults().await?, backup.vault().to_string());
+        if wanted.is_empty() && matches!(folder.events(), StorePlace::Address(_)) {
+            return Err(match events.is_empty().await? {
+                true => nothing(),
+                false => FolderError::StoreUnnoted { place: folder.events(), vault: of_backup },
+            });
+        }
+        self.announced(&events.store).await?;
+        drop(events);
+        let wanted = match wanted.contains(&of_backup) {
+            true => of_backup,
+            false => wanted.into_iter().next().unwrap_or_default(),
+        };
         backup.refuse_other_vault(&wanted)?;
         // Before the slot is touched: an older vault that was moved aside opens until then.
         let of_vault = |said: &Announcement| said.vault() == backup.vault().0;
@@ -116,6 +126,7 @@ impl DataFolder {
         let noted = if noted_root.as_ref().is_some_and(is_root) { noted } else { Noted::nothing() };
         // Before the slot is overwritten: what cannot be noted then would lead nowhere.
         let noted = noted.with(folder.settings(Some(wanted), &root)?);
+        make_folder(&self.path)?;
         self.rehearse_memo(&noted)?;
         make_room(&root)?;
         let prepared = blocking(move || backup.prepare(&at, slot, progress)).await??;

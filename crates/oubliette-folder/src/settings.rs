@@ -16,7 +16,7 @@
 //! | `moving_from` | the file that the root slot moves from; absent where no move is under way |
 //! | `kek` | where the key-encryption key comes from: `passphrase`, `file:PATH`, `env:VAR`, `command:CMD`; absent where there is none |
 //! | `counter` | the counter that is the slot's witness; absent where there is none |
-//! | `vault_at`, `store_at` | where the vault and the event store are; absent where they are in the data folder |
+//! | `vault_at`, `store_at` | where the vault and the event store are; absent where they are in the data folder. Of a store at a server its address, without a password |
 
 use std::{
     fs::OpenOptions,

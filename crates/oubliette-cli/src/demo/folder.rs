@@ -10,9 +10,9 @@ use futures::TryStreamExt;
 use oubliette::{
     event::{Json, Payload, RecordedEvent},
     layer::Oubliette,
-    store::{EventStore, EventStoreExt, ReadAllOptions, ReadOptions, SqliteStore, StoreError},
+    store::{EventStore, EventStoreExt, ReadAllOptions, ReadOptions, StoreError},
 };
-use oubliette_folder::{Access, DataFolder};
+use oubliette_folder::{Access, AnyStore, DataFolder};
 
 use super::{
     Failure,
@@ -21,7 +21,7 @@ use super::{
 
 /// The bank's data folder, open.
 pub(super) struct Bank {
-    pub(super) oubliette: Oubliette<SqliteStore>,
+    pub(super) oubliette: Oubliette<AnyStore>,
     /// Where everything is; it is removed in the end.
     pub(super) place: PathBuf,
     /// The event store's folder.

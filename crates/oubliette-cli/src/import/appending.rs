@@ -7,13 +7,13 @@ use std::{
 
 use futures::TryStreamExt;
 use oubliette::{
-    event::{EventId, EventType, NewEvent, StreamName},
+    event::{EventId, EventType, NewEvent, Position, RecordedEvent, StreamName},
     store::{Append, EventStore, ExpectedRevision, ReadOptions, StoreError},
     words::chain,
 };
 
 use super::lines::{Batch, Line, What};
-use crate::{adoption::is_the_stores, open::Store};
+use crate::{adoption::is_the_stores, open::Store, rows::Kept};
 
 /// How many ids of such streams are remembered, with the events' types: at some fifty bytes each.
 const REMEMBERED: usize = 1_000_000;
@@ -49,6 +49,7 @@ struct Ready {
     stream: StreamName,
     event: NewEvent,
     made_id: bool,
+    kept: Option<Kept>,
 }
 
 impl Appender {
@@ -69,8 +70,15 @@ impl Appender {
                 What::Event { stream, .. } if self.held.contains(&stream) => {
                     outcomes.push((number, Outcome::Held));
                 }
-                What::Event { stream, event, made_id } => {
-                    ready.push(Ready { line: number, stream, event, made_id });
+                What::Event { stream, event, made_id, kept } => {
+                    let row = Ready { line: number, stream, event, made_id, kept };
+                    match self.refuse_subject(&row) {
+                        None => ready.push(row),
+                        Some(why) => {
+                            self.held.insert(row.stream);
+                            outcomes.push((number, Outcome::Bad(why)));
+                        }
+                    }
                 }
                 What::Tombstone => outcomes.push((number, Outcome::Skipped)),
                 What::Bad { error, stream } => {
@@ -89,11 +97,13 @@ impl Appender {
         ready: &[Ready],
         outcomes: &mut Vec<(u64, Outcome)>,
     ) -> Result<(), StoreError> {
-        // The ranges that are still to be appended, the next one last.
+        // The ranges that are still to be appended, or restored, the next one last.
         let mut todo: Vec<Range<usize>> = Vec::new();
-        if !ready.is_empty() {
-            todo.push(0..ready.len());
+        for run in ready.chunk_by(|one, next| one.kept.is_some() == next.kept.is_some()) {
+            let begin = todo.last().map_or(0, |before| before.end);
+            todo.push(begin..begin + run.len());
         }
+        todo.reverse();
         let mut held = vec![false; ready.len()];
         while let Some(range) = todo.pop() {
             let piece: Vec<&Ready> =
@@ -101,16 +111,10 @@ impl Appender {
             if piece.is_empty() {
                 continue;
             }
-            let groups: Vec<&[&Ready]> =
-                piece.chunk_by(|one, next| one.stream == next.stream).collect();
-            match self.store.append(groups.iter().map(|group| as_append(group)).collect()).await {
-                Ok(appended) => {
-                    for (group, appended) in groups.iter().zip(appended) {
-                        let outcome =
-                            || if appended.already { Outcome::Already } else { Outcome::Imported };
-                        outcomes.extend(group.iter().map(|row| (row.line, outcome())));
-                    }
-                }
+            match self.store_piece(&piece).await {
+                Ok(already) => outcomes.extend(piece.iter().zip(already).map(|(row, already)| {
+                    (row.line, if already { Outcome::Already } else { Outcome::Imported })
+                })),
                 Err(error) if is_the_stores(&error) => return Err(error),
                 Err(error) => match piece[..] {
                     [row] => {
@@ -134,6 +138,39 @@ impl Appender {
             }
         }
         Ok(())
+    }
+
+    /// Appends rows, or restores them, all or nothing. Returns of each whether it was there already.
+    async fn store_piece(&self, piece: &[&Ready]) -> Result<Vec<bool>, StoreError> {
+        if piece.iter().all(|row| row.kept.is_some()) {
+            let events = piece.iter().filter_map(|row| as_recorded(row)).collect();
+            let restored = self.store.restore(events).await?;
+            return Ok(restored.iter().map(|restored| restored.already).collect());
+        }
+        let groups: Vec<&[&Ready]> =
+            piece.chunk_by(|one, next| one.stream == next.stream).collect();
+        let appends = groups.iter().map(|group| as_append(group)).collect();
+        let appended = self.store.append(appends).await?;
+        let of_rows = groups.iter().zip(appended);
+        Ok(of_rows.flat_map(|(group, appended)| vec![appended.already; group.len()]).collect())
+    }
+
+    /// Why a row cannot be kept as it was recorded: a restored event has no word of its own on whose it is. What the policy
+    /// finds by itself need not be said.
+    fn refuse_subject(&self, row: &Ready) -> Option<String> {
+        row.kept?;
+        row.event.subject.as_ref()?;
+        let policy = self.store.policy();
+        let unsaid = NewEvent { subject: None, ..row.event.clone() };
+        match (policy.explain(&row.stream, &row.event), policy.explain(&row.stream, &unsaid)) {
+            (Ok(said), Ok(unsaid)) if said == unsaid => None,
+            (Err(refusal), _) => Some(refusal.to_string()),
+            _ => Some(
+                "`subject` says whose it is, and nothing else does: --keep-times keeps no such event; give the policy \
+                 a `subject` that finds it in the payload, or import without --keep-times"
+                    .to_owned(),
+            ),
+        }
     }
 
     /// Why a single row was refused.
@@ -185,6 +222,16 @@ impl Appender {
         }
         Ok(self.seen.get(stream).and_then(Option::as_ref).and_then(|ids| ids.get(&id)).cloned())
     }
+}
+
+/// The event as another store recorded it, where that is to be kept.
+fn as_recorded(row: &Ready) -> Option<RecordedEvent> {
+    let Kept { recorded, revision } = row.kept?;
+    let NewEvent { id, event_type, data, metadata, .. } = row.event.clone();
+    // Positions are this store's own.
+    let at = Position::number(0);
+    let stream = row.stream.clone();
+    Some(RecordedEvent::plain(stream, revision, at, id, event_type, recorded, data, metadata))
 }
 
 fn as_append(group: &[&Ready]) -> Append {

@@ -32,7 +32,9 @@ fn read(data: &[u8]) -> Option<Vec<(u64, Option<String>)>> {
         match lines.next_batch() {
             Ok(Some(batch)) => read.extend(batch.lines.into_iter().map(|line| {
                 let row = match line.what {
-                    What::Event { stream, event, made_id } => Some(written(stream, event, made_id)),
+                    What::Event { stream, event, made_id, .. } => {
+                        Some(written(stream, event, made_id))
+                    }
                     What::Tombstone => Some("a tombstone".to_owned()),
                     What::Bad { .. } => None,
                 };

@@ -9,7 +9,7 @@ use oubliette::event::{EventId, NewEvent, StreamName};
 use oubliette_files::without_mark;
 use uuid::Uuid;
 
-use crate::rows::{self, NOT_TAKEN, Parsed, RowError};
+use crate::rows::{self, Kept, NOT_TAKEN, Parsed, RowError, Taking};
 
 /// The longest line, in bytes: a payload and metadata of 16 MiB each, the payload as base64, and
 /// the rest.
@@ -73,6 +73,8 @@ pub(crate) enum What {
         event: NewEvent,
         /// Whether the id was made here.
         made_id: bool,
+        /// What is to be kept of what another store said.
+        kept: Option<Kept>,
     },
     Tombstone,
     Bad {
@@ -97,7 +99,7 @@ pub(crate) enum Stop {
 pub(crate) struct Lines<R> {
     input: BufReader<R>,
     ids: Option<Ids>,
-    holes: bool,
+    taking: Taking,
     /// Whether reading may wait for the writer: then what has come is not kept waiting for more.
     waits: bool,
     /// Whether no row was read yet.
@@ -114,7 +116,14 @@ impl<R: Read> Lines<R> {
     pub(crate) fn new(input: R, ids: Option<Ids>, holes: bool, waits: bool) -> Self {
         let input = BufReader::with_capacity(256 * 1024, input);
         let (number, at, held, stop) = (0, 0, None, None);
-        Self { input, ids, holes, waits, first: true, number, at, held, stop }
+        let taking = Taking { holes, times: false };
+        Self { input, ids, taking, waits, first: true, number, at, held, stop }
+    }
+
+    /// With what rows say of when they were recorded, and of their revisions.
+    pub(crate) fn keeping_times(mut self, times: bool) -> Self {
+        self.taking.times = times;
+        self
     }
 
     /// The next lines; `None` at the end.
@@ -184,7 +193,7 @@ impl<R: Read> Lines<R> {
                 return Err(Stop::NotRows(number));
             }
             let parsed = if whole {
-                rows::parse(text, self.holes)
+                rows::parse_taking(text, self.taking)
             } else {
                 Err(RowError::TooLong(MAX_LINE))
             };
@@ -192,10 +201,10 @@ impl<R: Read> Lines<R> {
             let what = match parsed {
                 Ok(Parsed::Event(row)) => {
                     (not_taken, in_text) = (row.not_taken, row.in_text);
-                    let made_id = row.id.is_none();
+                    let (made_id, kept) = (row.id.is_none(), row.kept);
                     let id = row.id.or_else(|| Some(self.ids?.line(number)));
                     let (stream, event) = row.into_event(id.ok_or(Stop::NoSource(number))?);
-                    What::Event { stream, event, made_id }
+                    What::Event { stream, event, made_id, kept }
                 }
                 Ok(Parsed::Tombstone) => What::Tombstone,
                 Err(error) => What::Bad { error, stream: rows::stream_of(text) },

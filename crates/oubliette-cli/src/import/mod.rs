@@ -18,7 +18,7 @@ use std::{
 use clap::Args;
 use futures::TryStreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
-use oubliette::store::{EventStore, ReadAllOptions};
+use oubliette::store::{Capability, EventStore, ReadAllOptions};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -53,6 +53,9 @@ is not doubled. The name is the file's absolute path, unless --source says
 another: say one where the file may move, or its lines change. The same rows
 under another path would be stored twice.
 
+With --keep-times a row that has `recorded` and `revision` keeps both.
+`oubliette migrate` copies a store that this program can read by itself.
+
 It has no dry run. `oubliette policy check POLICY --sample FILE` reads the same
 rows, says which are bad or would be refused, and stores nothing.
 
@@ -73,6 +76,12 @@ pub(super) struct ImportArgs {
     /// what is missing stays missing and says so. Tombstones are passed over
     #[arg(long)]
     with_holes: bool,
+    /// Keep when each event was recorded, and its revision
+    ///
+    /// Of rows that have `recorded` and `revision`, as `read-all --json` writes them. Rows without `recorded` are
+    /// imported as always. Revisions must follow those that are there.
+    #[arg(long, conflicts_with = "with_holes")]
+    keep_times: bool,
     /// What people look for; it says what there is instead
     #[arg(long, hide = true)]
     dry_run: bool,
@@ -122,11 +131,17 @@ pub(super) async fn run(
     let of_path = args.source.is_none();
     let source = args.source.or_else(|| input.name.clone());
     let (store, mut adoption) = globals.open_or_create().await?;
+    if args.keep_times && !store.capabilities().has(Capability::Restore) {
+        return Err(CliError::usage(
+            "--keep-times asks for times and revisions to be kept, and this event store cannot: leave it out",
+        ));
+    }
     let had_streams = of_path && has_streams(&store).await;
 
     let watch = Watch::new(globals.json, input.bytes);
     let ids = source.as_deref().map(Ids::of);
-    let mut lines = Lines::new(input.reader, ids, args.with_holes, input.bytes.is_none());
+    let lines = Lines::new(input.reader, ids, args.with_holes, input.bytes.is_none());
+    let mut lines = lines.keeping_times(args.keep_times);
     // One batch is read while another is appended.
     let (sender, mut batches) = mpsc::channel(1);
     let reading = tokio::task::spawn_blocking(move || {
@@ -167,11 +182,17 @@ pub(super) async fn run(
     // The thread ends with its next batch; on a terminal's stdin that may be never.
     reading.abort();
     if !summary.not_taken.is_empty() {
-        let said = summary.not_taken.iter();
+        let (not_taken, said) = (&summary.not_taken, summary.not_taken.iter());
         let said = said.map(|(name, rows)| format!("`{name}` of {}", count(*rows, "row")));
+        let would_be = ["recorded", "revision"].iter().all(|name| not_taken.contains_key(name));
         let text = format!(
-            "not taken: {}. The store numbers and dates what it stores: put what you need of it into the payload",
-            said.collect::<Vec<_>>().join(", ")
+            "not taken: {}. The store numbers and dates what it stores: put what you need of it into the payload{}",
+            said.collect::<Vec<_>>().join(", "),
+            if would_be {
+                ", or say --keep-times, which keeps `recorded` and `revision`"
+            } else {
+                ""
+            }
         );
         note(globals.json, &text);
     }

@@ -1,6 +1,6 @@
 //! Checking a policy, trying it on an event, and making one the folder's.
 
-mod sample;
+pub(crate) mod sample;
 mod trial;
 
 use std::path::{Path, PathBuf};

@@ -92,7 +92,7 @@ pub(super) fn try_on(policy: &Policy, file: &Path) -> Result<Sampled, CliError> 
 
 /// What is the same of refusals that are told together. Where the words name a stream or a subject, each event would
 /// have its own.
-fn cause(refusal: &PolicyRefusal) -> String {
+pub(crate) fn cause(refusal: &PolicyRefusal) -> String {
     match refusal {
         PolicyRefusal::PhysicalName { .. }
         | PolicyRefusal::SubjectContradicts { .. }

@@ -46,6 +46,14 @@ pub(crate) enum RowError {
     Holes,
     #[error("`{0}` is not a list as `read` writes it: {1}")]
     OddHoles(&'static str, OddPart),
+    #[error("`recorded` is no time such as 2026-01-31T12:00:00Z")]
+    NotATime,
+    #[error(
+        "`recorded` is kept only together with `revision`, which is missing: its place in its stream, from 0"
+    )]
+    NoRevision,
+    #[error("`revision` is no number from 0")]
+    NotARevision,
     #[error("a tombstone; --with-holes passes over it")]
     Tombstone,
 }

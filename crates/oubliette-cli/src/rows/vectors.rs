@@ -187,6 +187,7 @@ fn named(row: &[u8], holes: bool) -> &'static str {
         Err(RowError::Holes) => "holes",
         Err(RowError::OddHoles(..)) => "odd holes",
         Err(RowError::Tombstone) => "tombstone",
+        Err(RowError::NotATime | RowError::NoRevision | RowError::NotARevision) => "what is kept",
     }
 }
 

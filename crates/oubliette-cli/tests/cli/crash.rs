@@ -26,10 +26,9 @@ use child::{FOLDER, Said};
 use oubliette::{
     event::EventId,
     layer::Oubliette,
-    store::SqliteStore,
     vault::{OpenVaultError, internals::Plumbing as _},
 };
-use oubliette_folder::{Access, FolderError};
+use oubliette_folder::{Access, AnyStore, FolderError};
 use world::{Acknowledged, World};
 
 /// What the killed process is: does nothing unless it was started for it.
@@ -55,7 +54,7 @@ fn start(folder: &Path, first_user: u32) -> Child {
         .unwrap()
 }
 
-async fn open(folder: &Path) -> Oubliette<SqliteStore> {
+async fn open(folder: &Path) -> Oubliette<AnyStore> {
     child::data_folder(folder).open(Access::Existing, None).await.unwrap().oubliette
 }
 
@@ -140,7 +139,7 @@ fn killed_at_any_moment_everything_acknowledged_holds() {
 /// Others may have lost keys that were made after the image.
 fn no_way_back_by_an_image(
     runtime: &tokio::runtime::Runtime,
-    bank: &Oubliette<SqliteStore>,
+    bank: &Oubliette<AnyStore>,
     acknowledged: &Acknowledged,
 ) {
     let mut known = 0;

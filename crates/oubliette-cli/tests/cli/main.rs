@@ -26,12 +26,14 @@ mod full_disk;
 mod github;
 mod holes;
 mod import;
+mod keep_times;
 #[cfg(unix)]
 mod links;
 #[cfg(target_os = "linux")]
 mod media;
 #[cfg(target_os = "linux")]
 mod memory;
+mod migrate;
 #[cfg(target_os = "linux")]
 mod narrow;
 mod not_reached;
@@ -58,6 +60,8 @@ mod shared;
 #[path = "../../../../tests/device/skip.rs"]
 mod skip;
 mod slot_in_use;
+#[cfg(all(unix, feature = "postgres"))]
+mod stores;
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/device/strace.rs"]
 mod strace;

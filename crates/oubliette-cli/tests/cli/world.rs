@@ -57,12 +57,13 @@ impl World {
             "OUBLIETTE_EXPECT_EPOCH",
             "OUBLIETTE_TPM_AUTH",
             "OUBLIETTE_PKCS11_PIN",
+            "OUBLIETTE_STORE_PASSWORD",
         ] {
             command.env_remove(name);
         }
         // As without it, but for the place of the test, which is nobody's choice.
         let quiet = "oubliette::erasure::witness=error,oubliette::layer::error=off,\
-                     oubliette::vault::root::file_system=error";
+                     oubliette::vault::root::file_system=error,oubliette_postgres::store=error";
         command.env("OUBLIETTE_LOG", format!("warn,{quiet}"));
         command.env("XDG_STATE_HOME", self.path("state")).env("HOME", self.path("home"));
         command.env("XDG_CONFIG_HOME", self.path("config"));

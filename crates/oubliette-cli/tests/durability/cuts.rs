@@ -12,8 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oubliette::{layer::Oubliette, store::SqliteStore};
-use oubliette_folder::{Access, FolderError};
+use oubliette::layer::Oubliette;
+use oubliette_folder::{Access, AnyStore, FolderError};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -256,7 +256,7 @@ async fn check(at: &Path, said: &str) {
     holds(&bank, &acknowledged, heard("phase loss")).await;
 }
 
-async fn open(at: &Path, heard: &impl Fn(&str) -> bool) -> Oubliette<SqliteStore> {
+async fn open(at: &Path, heard: &impl Fn(&str) -> bool) -> Oubliette<AnyStore> {
     if !heard("created") {
         return session::made(at).await;
     }
@@ -272,7 +272,7 @@ async fn open(at: &Path, heard: &impl Fn(&str) -> bool) -> Oubliette<SqliteStore
 
 /// All that was acknowledged is there, and nobody else is lost; `restored`: from a backup, whose
 /// vault does not know how many streams an erasure reached that it was told of.
-async fn holds(bank: &Oubliette<SqliteStore>, acknowledged: &Acknowledged, restored: bool) {
+async fn holds(bank: &Oubliette<AnyStore>, acknowledged: &Acknowledged, restored: bool) {
     let events = everything(bank).await;
     let world = World::of(&events, acknowledged, bank);
     world.durable_before_use(acknowledged);

@@ -12,13 +12,12 @@ use age::secrecy::ExposeSecret;
 use oubliette::{
     event::Timestamp,
     layer::Oubliette,
-    store::SqliteStore,
     vault::{
         OpenVaultError, PageStoreKind, SlotError,
         backup::{Identities, Recipients, VerifiedBackup},
     },
 };
-use oubliette_folder::{Access, DataFolder, FolderError};
+use oubliette_folder::{Access, AnyStore, DataFolder, FolderError};
 
 use crate::{
     child::{append, forget, say},
@@ -67,7 +66,7 @@ fn backup(at: &Path) -> PathBuf {
 }
 
 /// Opens the folder, whoever was cut off while they made it.
-pub(crate) async fn made(at: &Path) -> Oubliette<SqliteStore> {
+pub(crate) async fn made(at: &Path) -> Oubliette<AnyStore> {
     let make = || async { data_folder(at).open(Access::Create, Some(&policy(at))).await };
     let parts = match make().await {
         // A slot that an attempt left which was cut off: whoever named it removes it.
@@ -186,7 +185,7 @@ async fn resume(at: &Path) {
     append(&bank, "user-5", "UserMoved", r#"{"id":5,"surname":"t5x"}"#, "t5x").await;
 }
 
-async fn moved(bank: Oubliette<SqliteStore>, at: &Path) -> Oubliette<SqliteStore> {
+async fn moved(bank: Oubliette<AnyStore>, at: &Path) -> Oubliette<AnyStore> {
     drop(bank);
     let folder = data_folder(at);
     // Its threads may not be done at once.
@@ -203,7 +202,7 @@ async fn moved(bank: Oubliette<SqliteStore>, at: &Path) -> Oubliette<SqliteStore
     folder.open(Access::Existing, None).await.unwrap().oubliette
 }
 
-async fn back_up(bank: &Oubliette<SqliteStore>, at: &Path) {
+async fn back_up(bank: &Oubliette<AnyStore>, at: &Path) {
     let mut recipients = Recipients::default();
     recipients.add_file(&at.join("store/recipient")).unwrap();
     let expires: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
@@ -218,7 +217,7 @@ fn remove_vault(at: &Path) {
 }
 
 /// Opens the folder with its vault made from the backup.
-pub(crate) async fn restored(at: &Path) -> Oubliette<SqliteStore> {
+pub(crate) async fn restored(at: &Path) -> Oubliette<AnyStore> {
     let identities = Identities::from_file(&at.join("store/identity")).unwrap();
     let verified = VerifiedBackup::read(&backup(at), identities).unwrap().overwriting_slot(true);
     data_folder(at).restore(verified, Vec::new(), |_| {}).await.unwrap().parts.oubliette

@@ -10,9 +10,9 @@ use std::{
 use oubliette::{
     event::{EventId, Json},
     layer::Oubliette,
-    store::{EventStoreExt, ExpectedRevision, SqliteStore, StoreError},
+    store::{EventStoreExt, ExpectedRevision, StoreError},
 };
-use oubliette_folder::{Access, DataFolder};
+use oubliette_folder::{Access, AnyStore, DataFolder};
 
 use crate::common::{BANK, event, json, stream, subject};
 
@@ -121,7 +121,7 @@ pub(crate) fn work(folder: &Path) {
 
 /// A person's life: registers, opens an account, writes into a room, gives the account away now
 /// and then, and is forgotten now and then. Dependents of who is forgotten follow.
-async fn live(bank: &Oubliette<SqliteStore>, n: u32) {
+async fn live(bank: &Oubliette<AnyStore>, n: u32) {
     let user = format!("user-{n}");
     let account = format!("bankaccount-{n}");
     let room = format!("room-{}", n % 3);
@@ -154,7 +154,7 @@ async fn live(bank: &Oubliette<SqliteStore>, n: u32) {
 }
 
 /// Comes, is forgotten, is admitted again, and comes once more, while all the others live.
-async fn visit(bank: &Oubliette<SqliteStore>, n: u32) {
+async fn visit(bank: &Oubliette<AnyStore>, n: u32) {
     let guest = format!("guest-{n}");
     for stay in 0..3 {
         let new = event("Came", r#"{"name":"somebody"}"#);
@@ -171,7 +171,7 @@ async fn visit(bank: &Oubliette<SqliteStore>, n: u32) {
 }
 
 pub(crate) async fn append(
-    bank: &Oubliette<SqliteStore>,
+    bank: &Oubliette<AnyStore>,
     to: &str,
     kind: &str,
     data: &str,
@@ -191,7 +191,7 @@ pub(crate) async fn append(
     }
 }
 
-pub(crate) async fn forget(bank: &Oubliette<SqliteStore>, who: &str) {
+pub(crate) async fn forget(bank: &Oubliette<AnyStore>, who: &str) {
     say(&format!("forgetting {who}"));
     bank.forget(&subject(who), "the person asked").await.unwrap();
     say(&format!("forgotten {who}"));

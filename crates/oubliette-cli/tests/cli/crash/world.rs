@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use oubliette::{
     event::{ErasureId, EventId, RecordedEvent, Tombstone},
     layer::Oubliette,
-    store::SqliteStore,
     vault::internals::Plumbing as _,
 };
+use oubliette_folder::AnyStore;
 
 use super::child::{self, Guest, Said};
 use crate::common::{subject, text};
@@ -62,7 +62,7 @@ impl<'a> World<'a> {
     pub(crate) fn of(
         events: &'a [RecordedEvent],
         acknowledged: &Acknowledged,
-        bank: &Oubliette<SqliteStore>,
+        bank: &Oubliette<AnyStore>,
     ) -> Self {
         let mut world = Self {
             events: BTreeMap::new(),
@@ -126,7 +126,7 @@ impl<'a> World<'a> {
     pub(crate) fn once_decided_done(
         &self,
         acknowledged: &Acknowledged,
-        bank: &Oubliette<SqliteStore>,
+        bank: &Oubliette<AnyStore>,
     ) {
         let records = bank.erasures().unwrap();
         for record in &records {

@@ -1,0 +1,356 @@
+//! Where an event store is: a folder on this machine, or the address of a server.
+
+use std::{
+    ffi::OsStr,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// Where an event store is.
+///
+/// ```
+/// use oubliette_folder::StorePlace;
+/// for folder in ["events", "/srv/bank/events", "sqlite:events", "sqlite:/srv/bank/events"] {
+///     assert!(matches!(folder.parse()?, StorePlace::Folder(_)));
+/// }
+/// let place: StorePlace = "postgres://bank:secret@db.example/bank".parse()?;
+/// assert_eq!(place.to_string(), "postgres://bank@db.example/bank");
+/// // Not a folder of this name.
+/// assert!("postgres:bank".parse::<StorePlace>().is_err());
+/// # Ok::<(), oubliette_folder::PlaceError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// The embedded store in this folder.
+    Folder(PathBuf),
+    /// A store at a server, which an [`OpenStore`](crate::OpenStore) opens.
+    Address(StoreAddress),
+}
+
+/// Why a text does not say where an event store is. Nothing of the text is repeated but its scheme: it may hold a
+/// password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// It begins as an address does, and is none.
+    #[error(
+        "what begins with `{0}:` is neither an address, which begins with `{0}://`, nor a folder: a folder of such a \
+         name is written `./{0}:…`, or `sqlite:{0}:…`"
+    )]
+    Scheme(String),
+    /// Nothing is said.
+    #[error("it names neither a folder nor a server")]
+    Empty,
+    /// Where a password ends cannot be told.
+    #[error(
+        "it cannot be told where its password ends: write `@` in user and password as %40, `/` as %2F, `?` as %3F and \
+         `#` as %23, or give the password apart from the address"
+    )]
+    Password,
+    /// It is an address, and not text.
+    #[error("an address must be UTF-8 text")]
+    NotText,
+}
+
+impl StorePlace {
+    /// What an argument says.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub fn parse(said: &OsStr) -> Result<Self, PlaceError> {
+        match said.to_str() {
+            Some(text) => text.parse(),
+            None if scheme(&said.to_string_lossy()).is_some() => Err(PlaceError::NotText),
+            None => Ok(Self::Folder(said.into())),
+        }
+    }
+
+    /// The folder, where it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(folder) => Some(folder),
+            Self::Address(_) => None,
+        }
+    }
+
+    /// The address, where it is one.
+    pub fn address(&self) -> Option<&StoreAddress> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Address(address) => Some(address),
+        }
+    }
+}
+
+impl FromStr for StorePlace {
+    type Err = PlaceError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        let Some((scheme, rest)) = scheme(text) else {
+            return match text.is_empty() {
+                true => Err(PlaceError::Empty),
+                false => Ok(Self::Folder(text.into())),
+            };
+        };
+        if scheme == "sqlite" {
+            // `sqlite:///srv/events` is spelled as an address is.
+            let folder = rest.strip_prefix("//").unwrap_or(rest);
+            return match folder.is_empty() {
+                true => Err(PlaceError::Empty),
+                false => Ok(Self::Folder(folder.into())),
+            };
+        }
+        match rest.strip_prefix("//") {
+            Some(rest) => StoreAddress::new(scheme, rest).map(Self::Address),
+            None => Err(PlaceError::Scheme(scheme)),
+        }
+    }
+}
+
+impl From<PathBuf> for StorePlace {
+    fn from(folder: PathBuf) -> Self {
+        Self::Folder(folder)
+    }
+}
+
+/// Without a password.
+impl fmt::Display for StorePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// What a text begins with, in lower case, and what is behind its colon. One letter is a drive.
+fn scheme(text: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_');
+    let is_scheme = scheme.len() > 1 && scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    (is_scheme && scheme.chars().all(fits)).then(|| (scheme.to_ascii_lowercase(), rest))
+}
+
+/// The address of an event store at a server: `SCHEME://USER@HOST:PORT/NAME?…`.
+///
+/// It is shown without what opens the store: a password, or the token of NATS.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreAddress {
+    scheme: String,
+    /// Before the password, of which there may be none.
+    user: String,
+    password: Option<String>,
+    /// Behind the user: server, path and parameters, without secrets.
+    rest: String,
+    /// The parameters that are secrets.
+    secrets: Vec<String>,
+}
+
+/// Parameters of addresses that are secrets.
+const SECRETS: [&str; 7] =
+    ["password", "sslpassword", "passwd", "pass", "token", "auth_token", "secret"];
+
+impl StoreAddress {
+    fn new(scheme: String, text: &str) -> Result<Self, PlaceError> {
+        let end = text.find(['/', '?', '#']).unwrap_or(text.len());
+        let (before, behind) = text.split_at(end);
+        // Where another one is, programs do not agree on where the server's name begins.
+        if behind.contains('@') || before.matches('@').count() > 1 {
+            return Err(PlaceError::Password);
+        }
+        let (user, servers) = before.split_once('@').unwrap_or(("", before));
+        let (user, password) = match user.split_once(':') {
+            Some((user, password)) => (user, Some(password.to_owned())),
+            // A user alone is a token there.
+            None if scheme == "nats" && !user.is_empty() => ("", Some(user.to_owned())),
+            None => (user, None),
+        };
+        let (path, parameters) = behind.split_once('?').unwrap_or((behind, ""));
+        let (secrets, shown): (Vec<&str>, Vec<&str>) =
+            parameters.split('&').filter(|one| !one.is_empty()).partition(|one| is_secret(one));
+        let mark = if shown.is_empty() { "" } else { "?" };
+        Ok(Self {
+            scheme,
+            user: user.to_owned(),
+            password: password.filter(|password| !password.is_empty()),
+            rest: format!("{servers}{path}{mark}{}", shown.join("&")),
+            secrets: secrets.into_iter().map(str::to_owned).collect(),
+        })
+    }
+
+    /// Its scheme, in lower case: `postgres`.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Whether it holds a password, or another secret.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some() || !self.secrets.is_empty()
+    }
+
+    /// All of it, for whoever opens the store; with this password where it has none. Not to be shown.
+    pub fn with_password(&self, password: Option<&str>) -> String {
+        let other = password.filter(|_| !self.has_password()).map(encoded);
+        let mut password = self.password.as_ref().or(other.as_ref());
+        let mut secrets = self.secrets.clone();
+        if self.user.is_empty() && self.scheme.starts_with("postgres") {
+            // With a colon alone the user would have no name there, instead of that of whoever asks.
+            secrets.extend(password.take().map(|password| format!("password={password}")));
+        }
+        let mut text = format!("{}://{}", self.scheme, self.user);
+        match password {
+            // For NATS a token.
+            Some(password) if self.user.is_empty() && self.scheme == "nats" => {
+                text.push_str(password);
+            }
+            Some(password) => text.extend([":", password]),
+            None if !self.user.is_empty() && self.scheme == "nats" => text.push(':'),
+            None => {}
+        }
+        if password.is_some() || !self.user.is_empty() {
+            text.push('@');
+        }
+        text.push_str(&self.rest);
+        for secret in &secrets {
+            text.push(if text.contains('?') { '&' } else { '?' });
+            text.push_str(secret);
+        }
+        text
+    }
+}
+
+/// Whether a parameter is a secret, or may be one by a name that is hard to read.
+fn is_secret(parameter: &str) -> bool {
+    let name = parameter.split('=').next().unwrap_or_default().to_ascii_lowercase();
+    name.contains('%') || SECRETS.contains(&&*name)
+}
+
+/// A password as it stands in an address.
+fn encoded(password: &str) -> String {
+    let mut text = String::with_capacity(password.len());
+    for byte in password.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(byte.into());
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+/// Without a password.
+impl fmt::Display for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = match &*self.user {
+            "" => "",
+            // Alone it would be a token.
+            _ if self.scheme == "nats" => ":@",
+            _ => "@",
+        };
+        write!(f, "{}://{}{at}{}", self.scheme, self.user, self.rest)
+    }
+}
+
+/// Without a password.
+impl fmt::Debug for StoreAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreAddress({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> StorePlace {
+        text.parse().unwrap()
+    }
+
+    fn address(text: &str) -> StoreAddress {
+        parsed(text).address().unwrap().clone()
+    }
+
+    #[test]
+    fn a_path_is_a_folder_and_what_begins_as_an_address_is_none() {
+        for path in ["events", "./a:b", "/srv/postgres://x", "a/b:c", "c:", "C:\\events", "1a:b"] {
+            assert_eq!(parsed(path), StorePlace::Folder(path.into()), "{path}");
+        }
+        for (text, folder) in
+            [("sqlite:a", "a"), ("SQLite:/a", "/a"), ("sqlite:///a", "/a"), ("sqlite:a:b", "a:b")]
+        {
+            assert_eq!(parsed(text), StorePlace::Folder(folder.into()), "{text}");
+        }
+        for text in ["postgres:a", "foo:bar", "foo:/bar", "file:"] {
+            let scheme = text.split(':').next().unwrap().to_owned();
+            assert_eq!(text.parse::<StorePlace>(), Err(PlaceError::Scheme(scheme)), "{text}");
+        }
+        for text in ["", "sqlite:", "sqlite://"] {
+            assert_eq!(text.parse::<StorePlace>(), Err(PlaceError::Empty), "{text}");
+        }
+        // Whether anybody knows the scheme is not asked here.
+        assert_eq!(address("FOO://bar").scheme(), "foo");
+    }
+
+    #[test]
+    fn no_address_shows_its_password_and_whoever_opens_the_store_gets_it() {
+        for (text, shown) in [
+            ("postgres://u:hush@h:1/d?sslmode=require", "postgres://u@h:1/d?sslmode=require"),
+            ("postgres://:hush@h/d", "postgres://h/d"),
+            ("postgres://h/d?password=hush&a=b", "postgres://h/d?a=b"),
+            ("postgres://u@h/d?a=b&PASSWORD=hush", "postgres://u@h/d?a=b"),
+            ("postgres://h/d?pass%77ord=hush", "postgres://h/d"),
+            ("postgres://u:hush@h,h2:3/d", "postgres://u@h,h2:3/d"),
+            ("nats://hush@h:4222", "nats://h:4222"),
+            ("nats://u:hush@h:4222", "nats://u:@h:4222"),
+            ("kafka://u:hu%40sh@h", "kafka://u@h"),
+        ] {
+            let address = address(text);
+            assert_eq!(address.to_string(), shown, "{text}");
+            assert!(!format!("{address:?}{:?}", parsed(text)).contains("hu"), "{text}");
+            assert!(address.has_password());
+            // The parameters may stand in another order.
+            let full = address.with_password(Some("other"));
+            assert!(full.contains("hush") || full.contains("hu%40sh"), "{full}");
+            assert!(!full.contains("other"), "{full}");
+            // What is noted is read again, and has none.
+            let noted = parsed(shown);
+            assert_eq!(noted.to_string(), shown);
+            assert!(!noted.address().unwrap().has_password());
+        }
+        assert_eq!(
+            address("postgres://u:hush@h/d?password=x").with_password(None),
+            "postgres://u:hush@h/d?password=x"
+        );
+    }
+
+    #[test]
+    fn a_password_from_elsewhere_is_put_where_it_belongs() {
+        for (text, full) in [
+            ("postgres://u@h/d", "postgres://u:a%2Fb%40@h/d"),
+            ("postgres://h/d?a=b", "postgres://h/d?a=b&password=a%2Fb%40"),
+            ("kafka://h/d", "kafka://:a%2Fb%40@h/d"),
+            ("nats://h:4222", "nats://a%2Fb%40@h:4222"),
+            ("nats://u:@h:4222", "nats://u:a%2Fb%40@h:4222"),
+        ] {
+            assert_eq!(address(text).with_password(Some("a/b@")), full, "{text}");
+        }
+        assert_eq!(address("nats://u:@h").with_password(None), "nats://u:@h");
+    }
+
+    #[test]
+    fn an_address_whose_password_ends_somewhere_is_refused_and_not_repeated() {
+        for text in [
+            "postgres://u:hu/sh@h/d",
+            "postgres://u:hu?sh@h/d",
+            "postgres://u:hu#sh@h/d",
+            "postgres://u:hu@sh@h/d",
+            "postgres://h/d?options=a@b",
+        ] {
+            let error = text.parse::<StorePlace>().unwrap_err();
+            assert_eq!(error, PlaceError::Password, "{text}");
+            assert!(!error.to_string().contains("hu"), "{error}");
+        }
+    }
+}
