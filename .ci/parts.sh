@@ -40,6 +40,19 @@ has_postgres() {
     for bin in /usr/lib/postgresql/*/bin; do [ -x "$bin/initdb" ] && return 0; done
     command -v initdb >/dev/null
 }
+has_nats() { [ -x /usr/sbin/nats-server ] || [ -x /usr/bin/nats-server ]; }
+# The newest server, by Go's installer; Debian's is older, and lacks what appends several events at once.
+newest_nats() {
+    local server="$target/go-bin/nats-server"
+    [ -x "$server" ] || {
+        command -v go >/dev/null || return 1
+        echo "installing nats-server by go"
+        GOBIN="$target/go-bin" go install github.com/nats-io/nats-server/v2@latest >"$logs/install-nats.log" 2>&1 ||
+            return 1
+    }
+    export OUBLIETTE_NATS_SERVER="$server"
+}
+has_kafka() { command -v java >/dev/null && command -v mvn >/dev/null; }
 has_strace() { strace -o /dev/null true >/dev/null 2>&1; }
 has_disks() {
     [ "$(id -u)" = 0 ] && command -v mkfs.ext4 >/dev/null && losetup --find >/dev/null 2>&1 || return 1
@@ -54,7 +67,21 @@ has_disks() {
 has_script() { command -v script >/dev/null; }
 has_age() { command -v age >/dev/null && command -v age-keygen >/dev/null; }
 
+store_parts() {
+    promise POSTGRES has_postgres "PostgreSQL: its own jsonb, and events in it" postgresql
+    if newest_nats; then
+        export OUBLIETTE_REQUIRE_NATS=1
+        echo "nats-server found"
+    else
+        skip "NATS JetStream, a server that appends several events at once" "no Go that can install nats-server"
+    fi
+    promise NATS_OLD has_nats "NATS JetStream, an older server" nats-server
+    promise KAFKA has_kafka "Apache Kafka" default-jre-headless maven
+    return 0
+}
+
 real_parts() {
+    store_parts
     # The vectors of docs/format.md are read by another implementation as well.
     if has_cryptography || { python_packages cryptography && has_cryptography; }; then
         export OUBLIETTE_REQUIRE_PYTHON=1
@@ -65,7 +92,6 @@ real_parts() {
     fi
     promise TPM has_tpm "the root slot in a TPM" swtpm tpm2-tools
     promise PKCS11 has_token "the root slot in a token" softhsm2
-    promise POSTGRES has_postgres "PostgreSQL's own jsonb" postgresql
     promise STRACE has_strace "system calls watched and failed, block devices cut" strace
     promise DISKS has_disks "block devices cut and searched, full disks (as root)" e2fsprogs mount
     promise SCRIPT has_script "what is printed on a terminal" bsdutils
