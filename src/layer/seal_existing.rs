@@ -261,7 +261,7 @@ impl<S: EventStore> Sealing<'_, S> {
             match changed {
                 true => self.counts.sealed += 1,
                 false => {
-                    self.leave(event, "somebody changed it at this moment: do it again".to_owned())
+                    self.leave(event, "somebody changed it at this moment: do it again".to_owned());
                 }
             }
         }

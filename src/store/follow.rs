@@ -221,7 +221,8 @@ impl Following<'_> {
                     Some(Ok(Delivery::CaughtUp)) => caught_up = true,
                     Some(Err(error)) => failed = Some(error),
                     None => {
-                        failed = Some(StoreError::backend(true, "the subscription ended by itself"))
+                        failed =
+                            Some(StoreError::backend(true, "the subscription ended by itself"));
                     }
                 }
                 if failed.is_some() || events.len() >= BATCH || bytes >= BATCH_BYTES {

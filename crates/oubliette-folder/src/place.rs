@@ -137,6 +137,12 @@ fn scheme(text: &str) -> Option<(String, &str)> {
 /// It is shown without what opens the store: a password, or the token of NATS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreAddress {
+    // In a box, because places are in errors.
+    parts: Box<AddressParts>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct AddressParts {
     scheme: String,
     /// Before the password, of which there may be none.
     user: String,
@@ -170,48 +176,49 @@ impl StoreAddress {
         let (secrets, shown): (Vec<&str>, Vec<&str>) =
             parameters.split('&').filter(|one| !one.is_empty()).partition(|one| is_secret(one));
         let mark = if shown.is_empty() { "" } else { "?" };
-        Ok(Self {
+        let parts = AddressParts {
             scheme,
             user: user.to_owned(),
             password: password.filter(|password| !password.is_empty()),
             rest: format!("{servers}{path}{mark}{}", shown.join("&")),
             secrets: secrets.into_iter().map(str::to_owned).collect(),
-        })
+        };
+        Ok(Self { parts: Box::new(parts) })
     }
 
     /// Its scheme, in lower case: `postgres`.
     pub fn scheme(&self) -> &str {
-        &self.scheme
+        &self.parts.scheme
     }
 
     /// Whether it holds a password, or another secret.
     pub fn has_password(&self) -> bool {
-        self.password.is_some() || !self.secrets.is_empty()
+        self.parts.password.is_some() || !self.parts.secrets.is_empty()
     }
 
     /// All of it, for whoever opens the store; with this password where it has none. Not to be shown.
     pub fn with_password(&self, password: Option<&str>) -> String {
         let other = password.filter(|_| !self.has_password()).map(encoded);
-        let mut password = self.password.as_ref().or(other.as_ref());
-        let mut secrets = self.secrets.clone();
-        if self.user.is_empty() && self.scheme.starts_with("postgres") {
+        let mut password = self.parts.password.as_ref().or(other.as_ref());
+        let mut secrets = self.parts.secrets.clone();
+        if self.parts.user.is_empty() && self.parts.scheme.starts_with("postgres") {
             // With a colon alone the user would have no name there, instead of that of whoever asks.
             secrets.extend(password.take().map(|password| format!("password={password}")));
         }
-        let mut text = format!("{}://{}", self.scheme, self.user);
+        let mut text = format!("{}://{}", self.parts.scheme, self.parts.user);
         match password {
             // For NATS a token.
-            Some(password) if self.user.is_empty() && self.scheme == "nats" => {
+            Some(password) if self.parts.user.is_empty() && self.parts.scheme == "nats" => {
                 text.push_str(password);
             }
             Some(password) => text.extend([":", password]),
-            None if !self.user.is_empty() && self.scheme == "nats" => text.push(':'),
+            None if !self.parts.user.is_empty() && self.parts.scheme == "nats" => text.push(':'),
             None => {}
         }
-        if password.is_some() || !self.user.is_empty() {
+        if password.is_some() || !self.parts.user.is_empty() {
             text.push('@');
         }
-        text.push_str(&self.rest);
+        text.push_str(&self.parts.rest);
         for secret in &secrets {
             text.push(if text.contains('?') { '&' } else { '?' });
             text.push_str(secret);
@@ -243,13 +250,13 @@ fn encoded(password: &str) -> String {
 /// Without a password.
 impl fmt::Display for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = match &*self.user {
+        let at = match &*self.parts.user {
             "" => "",
             // Alone it would be a token.
-            _ if self.scheme == "nats" => ":@",
+            _ if self.parts.scheme == "nats" => ":@",
             _ => "@",
         };
-        write!(f, "{}://{}{at}{}", self.scheme, self.user, self.rest)
+        write!(f, "{}://{}{at}{}", self.parts.scheme, self.parts.user, self.parts.rest)
     }
 }
 

@@ -55,7 +55,9 @@ async fn read_all_never_skips_what_is_in_flight() {
             store.append_in(&transaction, &[own]).await.unwrap();
             match number % 3 {
                 // Held open until a hundred are; then they end in whatever order they like.
-                0 => drop(all_begun.wait().await),
+                0 => {
+                    all_begun.wait().await;
+                }
                 _ => tokio::time::sleep(Duration::from_millis(number as u64 % 40)).await,
             }
             if number % 7 == 3 {
