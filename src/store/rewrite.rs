@@ -1,7 +1,7 @@
 //! Changing what is stored of events that are there: for sealing what was in clear, and for nothing else.
 //!
 //! It is a trait beside [`EventStore`], and not a part of it: a program that holds a store, or a layer, as an `EventStore`
-//! can change nothing. The layer implements it not.
+//! can change nothing. The layer does not implement it.
 
 use async_trait::async_trait;
 

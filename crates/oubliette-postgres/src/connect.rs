@@ -1,9 +1,22 @@
 //! Connections: how they are made, what is set for each, and the pool that lends them.
 
-use std::{future::poll_fn, ops::Deref, time::Duration};
+use std::{
+    future::poll_fn,
+    ops::Deref,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
+use bytes::BytesMut;
 use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
+use oubliette::{TaskError, store::BoxError};
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement, config::SslMode};
+use tokio_postgres::{
+    Row,
+    types::{IsNull, ToSql, Type, to_sql_checked},
+};
 
 use crate::{
     Options,
@@ -232,4 +245,140 @@ pub(crate) async fn lend(pool: &Pool) -> Result<Lent, PostgresError> {
         PoolError::Timeout(_) => PostgresError::Connection("it takes too long to make".to_owned()),
         other => PostgresError::Client(other.to_string()),
     })
+}
+
+/// Something that goes on whether it is waited for or not. A reader that is not asked for its next event would otherwise keep a
+/// connection for as long: as many of them as there are connections, and nobody gets on.
+pub(crate) struct OnItsOwn<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> OnItsOwn<T> {
+    pub(crate) fn run(run: impl Future<Output = T> + Send + 'static) -> Result<Self, TaskError> {
+        let runtime = Handle::try_current().map_err(|_| TaskError::NoRuntime)?;
+        Ok(Self(runtime.spawn(run)))
+    }
+}
+
+impl<T> Future for OnItsOwn<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|ended| {
+            ended.map_err(|error| match error.is_panic() {
+                true => TaskError::Panicked,
+                false => TaskError::Cancelled,
+            })
+        })
+    }
+}
+
+impl<T> Drop for OnItsOwn<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a query on a connection; again on another one where the first was lost, because it changes nothing. On its own, so
+/// that who does not ask for its answer keeps no connection.
+pub(crate) async fn query(
+    pool: &Pool,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>, PostgresError> {
+    let encoded = parameters.iter().map(|(value, kind)| Encoded::of(*value, kind));
+    let encoded = encoded.collect::<Result<Vec<_>, _>>()?;
+    let (pool, sql) = (pool.clone(), sql.to_owned());
+    let asked = OnItsOwn::run(async move {
+        let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+            encoded.iter().map(|one| (one as &(dyn ToSql + Sync), one.kind.clone())).collect();
+        for _ in 0..2 {
+            match lend(&pool).await?.query_typed(&sql, &parameters).await {
+                Err(error)
+                    if matches!(PostgresError::from(&error), PostgresError::Connection(_)) => {}
+                rows => return Ok(rows?),
+            }
+        }
+        Ok(lend(&pool).await?.query_typed(&sql, &parameters).await?)
+    });
+    let ended = |error: TaskError| PostgresError::Client(error.to_string());
+    asked.map_err(ended)?.await.map_err(ended)?
+}
+
+/// A parameter in the form in which it is sent, which needs nothing of the caller's any more.
+#[derive(Debug)]
+struct Encoded {
+    kind: Type,
+    /// `None`: it is null.
+    bytes: Option<BytesMut>,
+}
+
+impl Encoded {
+    fn of(value: &(dyn ToSql + Sync), kind: &Type) -> Result<Self, PostgresError> {
+        let mut bytes = BytesMut::new();
+        let is_null = value
+            .to_sql_checked(kind, &mut bytes)
+            .map_err(|error| PostgresError::Client(error.to_string()))?;
+        let bytes = matches!(is_null, IsNull::No).then_some(bytes);
+        Ok(Self { kind: kind.clone(), bytes })
+    }
+}
+
+impl ToSql for Encoded {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        Ok(match &self.bytes {
+            None => IsNull::Yes,
+            Some(bytes) => {
+                out.extend_from_slice(bytes);
+                IsNull::No
+            }
+        })
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// A connection that was lost while the server was at an append, perhaps.
+pub(crate) struct Lost {
+    /// The server's process.
+    pub(crate) backend: (i32, i64),
+    pub(crate) since: Instant,
+}
+
+impl Lost {
+    /// A new connection, once the server does nothing for the lost one any more: what it had not written by then, it never
+    /// will. Until the server can be asked that, nobody knows.
+    pub(crate) async fn ended(
+        &self,
+        pool: &Pool,
+        patience: Duration,
+    ) -> Result<Lent, PostgresError> {
+        let until = self.since + patience;
+        let mut told = None;
+        while told.is_none() || Instant::now() < until {
+            match self.end(pool).await {
+                Ok(Some(connection)) => return Ok(connection),
+                Ok(None) => {}
+                Err(error) => told = Some(error),
+            }
+            told.get_or_insert_with(|| PostgresError::Connection("it was lost".to_owned()));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(told.unwrap_or(PostgresError::Busy))
+    }
+
+    async fn end(&self, pool: &Pool) -> Result<Option<Lent>, PostgresError> {
+        let connection = lend(pool).await?;
+        let (pid, since) = &self.backend;
+        let still_there = connection
+            .query_opt(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
+                &[pid, since],
+            )
+            .await?;
+        Ok(still_there.is_none().then_some(connection))
+    }
 }

@@ -2,26 +2,22 @@
 
 use std::{
     collections::VecDeque,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream};
 use oubliette::{
-    TaskError,
     event::{EventType, Position, RecordedEvent, StreamName},
     store::{Direction, EventStream, Filter, ReadAllOptions, ReadOptions, StoreError},
 };
-use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_postgres::{
     Row,
     types::{ToSql, Type},
 };
 
 use crate::{
-    connect::lend,
+    connect::{OnItsOwn, query},
     error::PostgresError,
     rows::{COLUMNS, Names, numbers, position, stored},
     store::Inner,
@@ -41,20 +37,13 @@ const FIRST: (i64, i64) = (-1, -1);
 const LAST: (i64, i64) = (i64::MAX, i64::MAX);
 
 impl Inner {
-    /// Runs a query on a connection; again on another one where the first was lost, because reading changes nothing.
+    /// As [`query`].
     pub(crate) async fn query(
         &self,
         sql: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, PostgresError> {
-        for _ in 0..2 {
-            match lend(&self.pool).await?.query_typed(sql, parameters).await {
-                Err(error)
-                    if matches!(PostgresError::from(&error), PostgresError::Connection(_)) => {}
-                rows => return Ok(rows?),
-            }
-        }
-        Ok(lend(&self.pool).await?.query_typed(sql, parameters).await?)
+        query(&self.pool, sql, parameters).await
     }
 
     /// The rows of one page of events: of those that `events` selects in some order, as many as fit.
@@ -143,36 +132,6 @@ impl<N: Next> Pages<N> {
         let Some((next, names)) = self.next.take().filter(|_| self.left > 0) else { return Ok(()) };
         self.fetching = Some(OnItsOwn::run(next.fetch(Arc::clone(&self.inner), names, self.left))?);
         Ok(())
-    }
-}
-
-/// Something that goes on whether it is waited for or not. A reader that is not asked for its next event would otherwise keep a
-/// connection for as long: as many of them as there are connections, and nobody gets on.
-pub(crate) struct OnItsOwn<T>(JoinHandle<T>);
-
-impl<T: Send + 'static> OnItsOwn<T> {
-    pub(crate) fn run(run: impl Future<Output = T> + Send + 'static) -> Result<Self, StoreError> {
-        let runtime = Handle::try_current().map_err(|_| TaskError::NoRuntime)?;
-        Ok(Self(runtime.spawn(run)))
-    }
-}
-
-impl<T> Future for OnItsOwn<T> {
-    type Output = Result<T, StoreError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|ended| {
-            ended.map_err(|error| match error.is_panic() {
-                true => TaskError::Panicked.into(),
-                false => TaskError::Cancelled.into(),
-            })
-        })
-    }
-}
-
-impl<T> Drop for OnItsOwn<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -23,7 +23,6 @@ use tokio::{
 use tokio_postgres::{AsyncMessage, types::Type};
 
 use crate::{
-    read::OnItsOwn,
     rows::{Names, numbers},
     store::Inner,
 };
@@ -136,7 +135,7 @@ pub(crate) fn subscribe(
         appended: inner.signals.appended.subscribe(),
         inner,
         after,
-        filter: Arc::new(filter),
+        filter,
         names: Names::default(),
         ready: VecDeque::new(),
         catching_up_to: None,
@@ -160,7 +159,7 @@ struct State {
     appended: watch::Receiver<u64>,
     /// The last position that was looked at.
     after: (i64, i64),
-    filter: Arc<Filter>,
+    filter: Filter,
     names: Names,
     ready: VecDeque<RecordedEvent>,
     /// Transactions below had begun at the start.
@@ -209,15 +208,9 @@ impl State {
 
     /// Whether there is nothing more to look at now, and whether nothing older is open that was at the start.
     async fn look(&mut self) -> Result<(bool, bool), StoreError> {
-        let (inner, filter) = (Arc::clone(&self.inner), Arc::clone(&self.filter));
-        let (mut names, after) = (std::mem::take(&mut self.names), self.after);
-        let looking = OnItsOwn::run(async move {
-            let horizon = inner.horizon().await?;
-            let found = inner.filtered(&mut names, &filter, after, horizon.decided).await?;
-            Ok::<_, StoreError>((horizon, found, names))
-        })?;
-        let (horizon, (events, next), names) = looking.await??;
-        self.names = names;
+        let horizon = self.inner.horizon().await?;
+        let found = self.inner.filtered(&mut self.names, &self.filter, self.after, horizon.decided);
+        let (events, next) = found.await?;
         let target = *self.catching_up_to.get_or_insert(horizon.begun);
         self.ready.extend(events);
         self.after = next.unwrap_or(self.after);

@@ -9,12 +9,11 @@ use std::{
 use super::{
     Inner,
     columns::Columns,
-    lost::Lost,
     rows::position,
     shape::{Clock, Column, Ids, Kept, Shape},
 };
 use crate::{
-    connect::{Lent, lend},
+    connect::{Lent, Lost, lend},
     error::PostgresError,
     rows::unsigned,
 };

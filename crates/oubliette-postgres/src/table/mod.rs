@@ -9,7 +9,6 @@ mod columns;
 mod error;
 mod horizon;
 mod lacks;
-mod lost;
 mod mapping;
 mod order;
 mod read;

@@ -16,7 +16,7 @@ use super::{
     Inner,
     rows::{Seen, position},
 };
-use crate::{connect::lend, error::PostgresError, rows::stored};
+use crate::{connect::query, error::PostgresError, rows::stored};
 
 /// A page ends with this many events …
 const PAGE: i64 = 512;
@@ -28,20 +28,13 @@ const GROUP: usize = 32;
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Inner {
-    /// Runs a query on a connection; again on another one where the first was lost, because reading changes nothing.
+    /// As [`query`].
     pub(super) async fn query(
         &self,
         sql: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, PostgresError> {
-        for _ in 0..2 {
-            match lend(&self.pool).await?.query_typed(sql, parameters).await {
-                Err(error)
-                    if matches!(PostgresError::from(&error), PostgresError::Connection(_)) => {}
-                rows => return Ok(rows?),
-            }
-        }
-        Ok(lend(&self.pool).await?.query_typed(sql, parameters).await?)
+        query(&self.pool, sql, parameters).await
     }
 
     /// The rows of one page: of those for which `of` holds, in this order, as many as fit.

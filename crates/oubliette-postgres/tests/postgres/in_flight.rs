@@ -2,32 +2,18 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use oubliette::{
-    event::{EventId, Position, RecordedEvent},
+    event::{EventId, Position},
     store::{
         Append, Delivery, Direction, EventStore, EventStoreExt, ExpectedRevision, Filter,
         ReadAllOptions, StoreError,
     },
 };
-use oubliette_postgres::{Options, PostgresError, PostgresStore};
+use oubliette_postgres::{Options, PostgresError};
 use tokio::sync::{Barrier, Semaphore};
 
-use crate::world::{client, event, everything, postgres, stream};
-
-fn grows(events: &[RecordedEvent]) -> bool {
-    events.windows(2).all(|pair| pair[0].position < pair[1].position)
-}
-
-/// Reads what came since, as a projection does that keeps a checkpoint.
-async fn follow(store: &PostgresStore, seen: &mut Vec<RecordedEvent>) -> Result<(), StoreError> {
-    let after = seen.last().map(|event| event.position);
-    let mut events = store.read_all(ReadAllOptions { after, ..ReadAllOptions::default() });
-    while let Some(event) = events.try_next().await? {
-        seen.push(event);
-    }
-    Ok(())
-}
+use crate::world::{client, event, everything, follow, grows, postgres, stream};
 
 /// Three hundred transactions at once, of which some are held open for long and some are rolled back. They append to streams
 /// of their own and to shared ones.
@@ -181,4 +167,30 @@ async fn positions_grow_with_revisions_where_many_write_to_one_stream() {
     assert_eq!(all.len(), 640);
     let positions: Vec<Position> = all.iter().map(|event| event.position).collect();
     assert!(positions.is_sorted());
+}
+
+/// Readers that were asked once, and not since: more of them than there are connections. Others get on.
+pub(crate) async fn idle_readers_keep_nobody_waiting(store: &dyn EventStore) {
+    let (mut deliveries, mut reads) = (Vec::new(), Vec::new());
+    for _ in 0..8 {
+        let mut subscription = store.subscribe(None, Filter::default());
+        let mut read = store.read_all(ReadAllOptions::default());
+        drop(subscription.next().now_or_never());
+        drop(read.next().now_or_never());
+        deliveries.push(subscription);
+        reads.push(read);
+        // Until the connection is theirs.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let read = store.read(&stream("user-1"), Default::default()).try_collect::<Vec<_>>();
+    let read = tokio::time::timeout(Duration::from_secs(20), read).await;
+    assert_eq!(read.expect("idle readers hold all connections").unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_nobody_asks_keep_no_connection() {
+    let Some(postgres) = postgres() else { return };
+    let store = Options::new(postgres.database()).connections(2).create().await.unwrap();
+    store.append_to(&stream("user-1"), ExpectedRevision::Any, vec![event("{}")]).await.unwrap();
+    idle_readers_keep_nobody_waiting(&store).await;
 }

@@ -5,7 +5,7 @@ use oubliette::{
     event::{EventType, Json, NewEvent, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
-    store::{EventStore, ReadAllOptions},
+    store::{EventStore, ReadAllOptions, StoreError},
     vault::Vault,
 };
 use oubliette_postgres::PostgresStore;
@@ -61,4 +61,21 @@ pub(crate) async fn client(url: &str) -> tokio_postgres::Client {
         let _ = connection.await;
     });
     client
+}
+
+pub(crate) fn grows(events: &[RecordedEvent]) -> bool {
+    events.windows(2).all(|pair| pair[0].position < pair[1].position)
+}
+
+/// Reads what came since, as a projection does that keeps a checkpoint.
+pub(crate) async fn follow(
+    store: &dyn EventStore,
+    seen: &mut Vec<RecordedEvent>,
+) -> Result<(), StoreError> {
+    let after = seen.last().map(|event| event.position);
+    let mut events = store.read_all(ReadAllOptions { after, ..ReadAllOptions::default() });
+    while let Some(event) = events.try_next().await? {
+        seen.push(event);
+    }
+    Ok(())
 }

@@ -1,133 +1,21 @@
 //! Servers that are killed and connections that are lost while events are appended to a table.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
-use futures::StreamExt;
-use oubliette::{
-    event::{EventId, NewEvent},
-    store::{Delivery, EventStore, EventStoreExt, ExpectedRevision, Filter},
-};
-use oubliette_postgres::TableStore;
-
 use super::{EVENTS, events, table};
-use crate::world::{event, everything, postgres, stream};
-
-/// Appends from many tasks until it is told to end; each append is tried again by its ids until it is acknowledged.
-async fn write(store: TableStore, end: Arc<AtomicBool>) -> Vec<EventId> {
-    let mut tasks = Vec::new();
-    for writer in 0..6 {
-        let (store, end) = (store.clone(), Arc::clone(&end));
-        tasks.push(tokio::spawn(async move {
-            let mut acknowledged = Vec::new();
-            while !end.load(Ordering::Relaxed) {
-                let events: Vec<NewEvent> = (0..1 + writer % 3).map(|_| event("{}")).collect();
-                let ids = events.iter().map(|event| event.id);
-                let name = stream(&format!("user-{}", writer % 4));
-                loop {
-                    match store.append_to(&name, ExpectedRevision::Any, events.clone()).await {
-                        Ok(_) => break,
-                        Err(error) if error.is_temporary() => {}
-                        Err(error) => panic!("{error:?}"),
-                    }
-                }
-                acknowledged.extend(ids);
-            }
-            acknowledged
-        }));
-    }
-    let mut acknowledged = Vec::new();
-    for task in tasks {
-        acknowledged.extend(task.await.unwrap());
-    }
-    acknowledged
-}
-
-async fn each_is_there_once(store: &TableStore, acknowledged: &[EventId]) {
-    let all = everything(store).await;
-    let ids: HashSet<EventId> = all.iter().map(|event| event.id).collect();
-    assert_eq!(ids.len(), all.len(), "an event is there twice");
-    assert_eq!(ids, acknowledged.iter().copied().collect(), "lost, or not acknowledged");
-    let mut next: HashMap<&str, u64> = HashMap::new();
-    for event in &all {
-        let next = next.entry(event.stream.as_str()).or_default();
-        assert_eq!(event.revision.0, *next);
-        *next += 1;
-    }
-}
+use crate::{
+    crash::{goes_through_kills, goes_through_lost_answers},
+    world::postgres,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_loses_nothing_that_was_acknowledged_and_doubles_nothing() {
-    let Some(mut postgres) = postgres() else { return };
+    let Some(postgres) = postgres() else { return };
     let (_, store) = table(&postgres, EVENTS, events()).await;
-    let mut deliveries = store.subscribe(None, Filter::default());
-    let delivered = Arc::new(Mutex::new(Vec::new()));
-    let subscriber = tokio::spawn({
-        let delivered = Arc::clone(&delivered);
-        async move {
-            while let Some(delivery) = deliveries.next().await {
-                if let Delivery::Event(event) = delivery.unwrap() {
-                    delivered.lock().unwrap().push(event);
-                }
-            }
-        }
-    });
-    let end = Arc::new(AtomicBool::new(false));
-    let writing = tokio::spawn(write(store.clone(), Arc::clone(&end)));
-    for round in 0..3 {
-        tokio::time::sleep(Duration::from_millis(300 + round * 130)).await;
-        postgres = tokio::task::spawn_blocking(move || {
-            postgres.kill();
-            postgres.restart();
-            postgres
-        })
-        .await
-        .unwrap();
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    end.store(true, Ordering::Relaxed);
-    let acknowledged = writing.await.unwrap();
-    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
-    each_is_there_once(&store, &acknowledged).await;
-    let all = everything(&store).await;
-    for _ in 0..200 {
-        if delivered.lock().unwrap().len() >= all.len() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(*delivered.lock().unwrap() == all);
-    subscriber.abort();
+    goes_through_kills(postgres, store).await;
 }
 
-/// The server's processes are ended while they append, so that answers are lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_whose_answer_was_lost_is_asked_for_and_never_doubled() {
     let Some(postgres) = postgres() else { return };
     let (_, store) = table(&postgres, EVENTS, events()).await;
-    let end = Arc::new(AtomicBool::new(false));
-    let writing = tokio::spawn(write(store.clone(), Arc::clone(&end)));
-    let postgres = tokio::task::spawn_blocking(move || {
-        for _ in 0..40 {
-            postgres.sql(
-                "postgres",
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'oubliette'",
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        postgres
-    })
-    .await
-    .unwrap();
-    end.store(true, Ordering::Relaxed);
-    let acknowledged = writing.await.unwrap();
-    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
-    each_is_there_once(&store, &acknowledged).await;
-    drop(postgres);
+    goes_through_lost_answers(postgres, store).await;
 }

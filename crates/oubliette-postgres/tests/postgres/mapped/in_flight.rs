@@ -3,12 +3,9 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
-use oubliette::{
-    event::RecordedEvent,
-    store::{
-        Delivery, Direction, EventStore, EventStoreExt, ExpectedRevision, Filter, ReadAllOptions,
-        StoreError,
-    },
+use oubliette::store::{
+    Delivery, Direction, EventStore, EventStoreExt, ExpectedRevision, Filter, ReadAllOptions,
+    StoreError,
 };
 use oubliette_postgres::{Options, PostgresError, TableStore};
 use oubliette_servers::Postgres;
@@ -16,21 +13,8 @@ use tokio::sync::Barrier;
 use tokio_postgres::Client;
 
 use super::{EVENTS, database, events, row, table};
-use crate::world::{client, event, everything, postgres, stream};
-
-fn grows(events: &[RecordedEvent]) -> bool {
-    events.windows(2).all(|pair| pair[0].position < pair[1].position)
-}
-
-/// Reads what came since, as a projection does that keeps a checkpoint.
-async fn follow(store: &TableStore, seen: &mut Vec<RecordedEvent>) -> Result<(), StoreError> {
-    let after = seen.last().map(|event| event.position);
-    let mut events = store.read_all(ReadAllOptions { after, ..ReadAllOptions::default() });
-    while let Some(event) = events.try_next().await? {
-        seen.push(event);
-    }
-    Ok(())
-}
+use crate::in_flight::idle_readers_keep_nobody_waiting;
+use crate::world::{client, event, everything, follow, grows, postgres, stream};
 
 /// Three hundred transactions at once, by plain SQL. Some are held open for long, some are rolled back, in whole or to a
 /// savepoint, and some take their numbers long before they insert.
@@ -238,4 +222,14 @@ async fn who_came_later_and_who_only_reads_keeps_nobody_waiting() {
     }
     assert!(matches!(deliveries.next().await, Some(Ok(Delivery::CaughtUp))));
     later.batch_execute("ROLLBACK").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_nobody_asks_keep_no_connection() {
+    let Some(postgres) = postgres() else { return };
+    let url = postgres.database();
+    postgres.sql(database(&url), EVENTS);
+    postgres.sql(database(&url), &row(("user", "1"), 1, "{}"));
+    let store = TableStore::open(Options::new(&url).connections(2), events()).await.unwrap();
+    idle_readers_keep_nobody_waiting(&store).await;
 }
