@@ -11,14 +11,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     CodecError, Layer,
-    halves::PATIENCE,
-    placement::Placement,
+    placement::{Placement, in_logical_words},
     sealing::{Permit, Prepared, SealedEvent, Work, owned, prepare},
     stored::Ends,
 };
 use crate::{
     runtime,
-    store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError, lacking},
+    store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError},
     vault::Keeper,
 };
 
@@ -75,13 +74,7 @@ async fn cut<S: EventStore>(
         work.push(one);
         targets.push(target);
     }
-    let halves: usize = work.iter().filter(|work| work.split).map(|work| work.events.len()).sum();
-    if halves > PATIENCE {
-        // Readers would have to look up each private half by itself.
-        return Err(StoreError::Invalid(format!(
-            "{halves} split events in one append, at most {PATIENCE} are accepted"
-        )));
-    }
+    Work::refuse_too_many_halves(&work)?;
     Ok((keeper, work, targets))
 }
 
@@ -96,11 +89,7 @@ async fn work_of<S: EventStore>(
     let (placement, is_new) = layer.place(&stream).await?;
     let split = matches!(placement, Placement::Split(_));
     let work = Work::cut(policy, stream, split, events)?;
-    let in_clear = work.events.iter().flat_map(|(_, cut)| [&cut.public, &cut.public_metadata]);
-    let lacking = in_clear.flatten().find_map(|json| lacking(json, layer.store.capabilities()));
-    if let Some(capability) = lacking {
-        return Err(StoreError::Unsupported(capability));
-    }
+    work.fits(layer.store.capabilities())?;
     if split && !layer.store.capabilities().has(Capability::AtomicMultiStream) {
         return Err(StoreError::Unsupported(Capability::AtomicMultiStream));
     }
@@ -139,7 +128,9 @@ async fn run<S: EventStore>(
             // An error does not say that nothing was written: the answer may be lost. So the claims are settled by what the
             // store has.
             permit.judge(layer).await;
-            Err(logical(error, &work, &targets))
+            let places = work.iter().zip(&targets);
+            let places = places.map(|(work, target)| (&work.stream, &target.placement));
+            Err(in_logical_words(error, places))
         }
     }
 }
@@ -177,21 +168,6 @@ fn answers(readable: &[usize], appended: &[Appended]) -> Vec<(Appended, Option<A
         Some((*appended.get(at)?, private))
     };
     readable.iter().filter_map(answer).collect()
-}
-
-/// An error of the inner store in the caller's words: of a split stream they know the logical
-/// name, and appended to no other.
-fn logical(mut error: StoreError, work: &[Work], targets: &[Target]) -> StoreError {
-    if let StoreError::Conflict { stream, .. } | StoreError::IdInUse { stream, .. } = &mut error {
-        let is_half = |(_, target): &(&Work, &Target)| match &target.placement {
-            Placement::Single => false,
-            Placement::Split(names) => names.public == *stream || names.private == *stream,
-        };
-        if let Some((work, _)) = work.iter().zip(targets).find(is_half) {
-            *stream = work.stream.clone();
-        }
-    }
-    error
 }
 
 #[cfg(test)]

@@ -96,6 +96,24 @@ pub(super) fn logical_of(
 /// The placements known so far.
 pub(super) struct Placements(Mutex<LruCache<StreamName, Placement>>);
 
+/// An error of the inner store in the caller's words: of a split stream they know the logical
+/// name, and wrote to no other.
+pub(super) fn in_logical_words<'a>(
+    mut error: StoreError,
+    mut places: impl Iterator<Item = (&'a StreamName, &'a Placement)>,
+) -> StoreError {
+    if let StoreError::Conflict { stream, .. } | StoreError::IdInUse { stream, .. } = &mut error {
+        let is_half = |(_, placement): &(&StreamName, &Placement)| match placement {
+            Placement::Single => false,
+            Placement::Split(names) => names.public == *stream || names.private == *stream,
+        };
+        if let Some((logical, _)) = places.find(is_half) {
+            *stream = logical.clone();
+        }
+    }
+    error
+}
+
 impl Default for Placements {
     fn default() -> Self {
         Self(Mutex::new(lru(KEPT)))

@@ -7,8 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     CodecError, Layer,
-    halves::PATIENCE,
-    placement::Placement,
+    placement::{Placement, in_logical_words},
     sealing::{Prepared, SealedEvent, Work, owned, prepare},
 };
 use crate::{
@@ -16,7 +15,6 @@ use crate::{
     runtime,
     store::{
         Appended, Capability, EventStore, EventStoreExt, ReadOptions, StoreError, check_restored,
-        lacking,
     },
     vault::Keeper,
 };
@@ -86,7 +84,8 @@ async fn run<S: EventStore>(
         if restored.is_ok() {
             owned::warn(&**keeper, &work).await;
         }
-        let restored = restored.map_err(|error| logical(error, &targets))?;
+        let places = targets.iter().map(|target| (&target.stream, &target.placement));
+        let restored = restored.map_err(|error| in_logical_words(error, places))?;
         for ((place, _), at) in new.iter().zip(readable) {
             answers[*place] = restored.get(at).copied();
         }
@@ -136,24 +135,14 @@ fn cut<S: EventStore>(
     targets: &[Target],
     events: Vec<Vec<NewEvent>>,
 ) -> Result<Vec<Work>, StoreError> {
-    let can = layer.store.capabilities();
     let mut work = Vec::with_capacity(targets.len());
-    let mut halves = 0;
     for (target, events) in targets.iter().zip(events) {
         let split = matches!(target.placement, Placement::Split(_));
-        halves += if split { events.len() } else { 0 };
         let one = Work::cut(layer.codec.policy(), target.stream.clone(), split, events)?;
-        let in_clear = one.events.iter().flat_map(|(_, cut)| [&cut.public, &cut.public_metadata]);
-        if let Some(capability) = in_clear.flatten().find_map(|json| lacking(json, can)) {
-            return Err(StoreError::Unsupported(capability));
-        }
+        one.fits(layer.store.capabilities())?;
         work.push(one);
     }
-    if halves > PATIENCE {
-        return Err(StoreError::Invalid(format!(
-            "{halves} split events in one call, at most {PATIENCE} are accepted"
-        )));
-    }
+    Work::refuse_too_many_halves(&work)?;
     Ok(work)
 }
 
@@ -188,18 +177,4 @@ fn stored(
         stored.push(recorded(stream, original.revision, event));
     }
     (stored, readable)
-}
-
-/// An error of the inner store in the caller's words: of a split stream they know the logical name.
-fn logical(mut error: StoreError, targets: &[Target]) -> StoreError {
-    if let StoreError::Conflict { stream, .. } | StoreError::IdInUse { stream, .. } = &mut error {
-        let is_half = |target: &&Target| match &target.placement {
-            Placement::Single => false,
-            Placement::Split(names) => names.public == *stream || names.private == *stream,
-        };
-        if let Some(target) = targets.iter().find(is_half) {
-            *stream = target.stream.clone();
-        }
-    }
-    error
 }

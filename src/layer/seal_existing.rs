@@ -227,7 +227,9 @@ impl<S: EventStore> Sealing<'_, S> {
                     "stream {stream} is split, and this event is in clear under its logical name: append it again, to the layer"
                 )));
             }
-            work.push(Work::cut(policy, stream, false, events)?);
+            let one = Work::cut(policy, stream, false, events)?;
+            one.fits(self.layer.store.capabilities())?;
+            work.push(one);
         }
         // To its end, also where nobody waits for it any more.
         let (layer, keeper) = (Arc::clone(self.layer), Arc::clone(&self.keeper));

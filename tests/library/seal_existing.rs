@@ -11,6 +11,7 @@ use std::{
 use crate::common::*;
 use oubliette::{
     audit::verify::VerifyOptions,
+    erasure::ForgetOptions,
     event::Json,
     layer::Oubliette,
     store::{
@@ -135,15 +136,32 @@ async fn what_cannot_be_sealed_stays_and_is_named() {
     let vault = Vault::in_memory().unwrap();
     let bank = Oubliette::open(events.clone(), vault, bank_policy()).await.unwrap();
     // Somebody who is forgotten already, and a name that is refused.
-    let options = oubliette::erasure::ForgetOptions::default();
-    let _ = bank.forget_with(&subject("user-1"), "asked", options, |_| {}).await;
+    let options = ForgetOptions { despite_unsealed: true, ..ForgetOptions::default() };
+    bank.forget_with(&subject("user-1"), "asked", options, |_| {}).await.unwrap();
     let append =
         Append::new(stream("erika@example.org"), ExpectedRevision::Any, vec![event("T", "{}")]);
     events.append(vec![append]).await.unwrap();
     let done = bank.seal_existing(&events, |_| {}).await.unwrap();
     let left: Vec<_> =
         done.left.iter().map(|left| (left.stream.as_str(), left.revision.0)).collect();
-    assert!(left.contains(&("erika@example.org", 0)), "{done:?}");
+    for expected in [("erika@example.org", 0), ("user-1", 0), ("user-1", 1)] {
+        assert!(left.contains(&expected), "{expected:?}: {done:?}");
+    }
+    let forgotten = done.left.iter().find(|left| left.stream.as_str() == "user-1").unwrap();
+    assert!(forgotten.why.contains("forgotten"), "{forgotten:?}");
+    // The others of the same call went on.
+    assert!(
+        shape(&all(&bank, "user-2").await).starts_with("cc") && done.counts.sealed >= 6,
+        "{done:?}"
+    );
+    let stored = everything(&events).await;
+    let in_clear = |name: &str| {
+        let mut of = stored.iter().filter(|event| event.stream.as_str() == name);
+        of.any(|event| {
+            String::from_utf8_lossy(event.data.as_ref().unwrap().as_bytes()).contains("Annika")
+        })
+    };
+    assert!(in_clear("user-1") && !in_clear("user-2"));
     assert_eq!(done.counts.left as usize, left.len());
     assert_eq!(
         done.counts.sealed + done.counts.already + done.counts.left,

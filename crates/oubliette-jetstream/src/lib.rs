@@ -15,7 +15,7 @@
 //!     eprintln!("{doubt}"); // what an acknowledged event has to fear from this server
 //! }
 //! // Beneath the layer, which seals what is personal.
-//! # let (folder, root) = ("vault", std::path::Path::new("vault.root"));
+//! # let (folder, root) = (std::path::Path::new("vault"), std::path::Path::new("vault.root"));
 //! let vault = Vault::open(folder, root)?;
 //! let bank = Oubliette::open(store, vault, Policy::sealed_by_default()).await?;
 //! let user = StreamName::new("user-456")?;

@@ -21,7 +21,7 @@
 //! let events = KafkaStore::create(config).await?;
 //!
 //! // The layer around it, as around any store.
-//! let vault = Vault::open("/srv/bank/vault", "/var/lib/bank/vault.root")?;
+//! let vault = Vault::open(std::path::Path::new("/srv/bank/vault"), std::path::Path::new("/var/lib/bank/vault.root"))?;
 //! let bank = Oubliette::open(events, vault, Policy::sealed_by_default()).await?;
 //! let user = StreamName::new("user-456")?;
 //! let data = Json::parse(r#"{"name":"Erika"}"#)?;

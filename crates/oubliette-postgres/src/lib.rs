@@ -61,3 +61,9 @@ pub use table::{TableError, TableMapping, TableStore};
 
 #[cfg(doc)]
 use oubliette::store::EventStore;
+
+/// The pages of these stores, whose examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/stores/postgres.md")]
+#[doc = include_str!("../../../docs/stores/postgres-table.md")]
+mod pages {}

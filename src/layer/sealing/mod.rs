@@ -17,10 +17,11 @@ use std::{future::Future, sync::Arc};
 pub(super) use event::SealedEvent;
 pub(super) use permit::Permit;
 
-use super::{Codec, CodecError};
+use super::{Codec, CodecError, halves::PATIENCE};
 use crate::{
     event::{Holes, MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
     policy::{CutEvent, EventFacts, Policy, personal_data::check_text},
+    store::{Capabilities, StoreError, lacking},
     vault::{AdmissionRequest, Claim, Guard, Keeper, VaultError},
 };
 
@@ -82,6 +83,27 @@ impl Work {
         };
         let events = events.into_iter().map(cut).collect::<Result<_, CodecError>>()?;
         Ok(Self { stream, split, events })
+    }
+
+    /// Refuses what would be in clear, and a store with these capabilities could not give back.
+    pub(super) fn fits(&self, capabilities: Capabilities) -> Result<(), StoreError> {
+        let in_clear = self.events.iter().flat_map(|(_, cut)| [&cut.public, &cut.public_metadata]);
+        match in_clear.flatten().find_map(|json| lacking(json, capabilities)) {
+            Some(capability) => Err(StoreError::Unsupported(capability)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses more split events in one call than a reader would find the other halves of without looking each up.
+    pub(super) fn refuse_too_many_halves(work: &[Self]) -> Result<(), StoreError> {
+        let halves: usize =
+            work.iter().filter(|work| work.split).map(|work| work.events.len()).sum();
+        if halves <= PATIENCE {
+            return Ok(());
+        }
+        Err(StoreError::Invalid(format!(
+            "{halves} split events in one call, at most {PATIENCE} are accepted"
+        )))
     }
 }
 
