@@ -35,7 +35,8 @@ fn documents() -> Vec<PathBuf> {
 
 fn markdown_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return vec![] };
-    let markdown = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    // A link to a page is read where the page is: its own links start from there.
+    let markdown = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "md") && !path.is_symlink();
     entries.map(|entry| entry.unwrap().path()).filter(markdown).collect()
 }
 

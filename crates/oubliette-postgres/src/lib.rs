@@ -64,6 +64,6 @@ use oubliette::store::EventStore;
 
 /// The pages of these stores, whose examples compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/stores/postgres.md")]
-#[doc = include_str!("../../../docs/stores/postgres-table.md")]
+#[doc = include_str!("pages/postgres.md")]
+#[doc = include_str!("pages/postgres-table.md")]
 mod pages {}
