@@ -193,7 +193,7 @@ impl Shared {
     }
 
     /// What may be told of a key, as exactly as is known.
-    pub(super) fn info(&self, entry: KeyEntry, subject: &SubjectRecord) -> KeyInfo {
+    pub(super) fn info<S>(&self, entry: KeyEntry<S>, subject: &SubjectRecord) -> KeyInfo {
         let mut info = entry.info(subject);
         let warm = self.cache.peek_warm(&(info.stream.clone(), info.subject.clone()));
         if let Some(warm) = warm.filter(|warm| warm.key.id() == info.id) {

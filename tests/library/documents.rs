@@ -36,7 +36,8 @@ fn documents() -> Vec<PathBuf> {
 fn markdown_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return vec![] };
     // A link to a page is read where the page is: its own links start from there.
-    let markdown = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "md") && !path.is_symlink();
+    let markdown =
+        |path: &PathBuf| path.extension().is_some_and(|kind| kind == "md") && !path.is_symlink();
     entries.map(|entry| entry.unwrap().path()).filter(markdown).collect()
 }
 

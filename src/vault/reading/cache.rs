@@ -11,7 +11,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -74,6 +74,8 @@ pub(in crate::vault) type Address = (StreamName, Subject);
 pub(in crate::vault) struct Cache {
     version: AtomicU64,
     warm: Shards<Address, Arc<Warm>>,
+    /// Whether there ever was a warm key: most reports are made by a process of their own, which seals nothing.
+    ever_warm: AtomicBool,
     keys: Shards<KeyId, KeyLookup>,
     fences: Shards<Subject, Fenced>,
 }
@@ -92,6 +94,7 @@ impl Cache {
         Self {
             version: AtomicU64::new(0),
             warm: Shards::new(keys),
+            ever_warm: AtomicBool::new(false),
             keys: Shards::new(keys),
             fences: Shards::new(keys),
         }
@@ -114,11 +117,15 @@ impl Cache {
 
     /// The same for reports, which do not count as use.
     pub(in crate::vault) fn peek_warm(&self, address: &Address) -> Option<Arc<Warm>> {
+        if !self.ever_warm.load(Ordering::Acquire) {
+            return None;
+        }
         self.warm.shard(address).peek(address).cloned()
     }
 
     /// For the committer alone.
     pub(in crate::vault) fn keep_warm(&self, address: Address, warm: Warm) {
+        self.ever_warm.store(true, Ordering::Release);
         self.warm.shard(&address).put(address, Arc::new(warm));
     }
 

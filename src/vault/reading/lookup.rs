@@ -88,7 +88,7 @@ impl Vault {
         let hash = shared.naming.subject(subject);
         let record = shared.own_record(&hash)?.unwrap_or_default();
         let keys = shared.disk.walk(places::keys(&hash));
-        keys.map(|found| Ok(shared.info(KeyEntry::decode(&found?.1)?, &record))).collect()
+        keys.map(|found| Ok(shared.info(KeyEntry::decode_told(&found?.1)?, &record))).collect()
     }
 
     /// What may be told of the living key with this id.

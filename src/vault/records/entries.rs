@@ -53,7 +53,7 @@ use super::{
     places::{Hash, LAST_GENERATION},
 };
 use crate::{
-    crypto::Secret,
+    crypto::{SECRET_BYTES, Secret},
     event::{
         Class, EventId, Generation, KeyId, Layout, PolicyDigest, StreamName, Subject, Timestamp,
     },
@@ -81,11 +81,11 @@ pub(in crate::vault) fn day(number: u32) -> Timestamp {
     Timestamp::from_micros(i64::from(number) * DAY)
 }
 
-/// A data key as it is stored.
+/// A data key as it is stored; without its secret it is a `KeyEntry<()>`.
 #[derive(Clone)]
-pub(in crate::vault) struct KeyEntry {
+pub(in crate::vault) struct KeyEntry<S = Secret> {
     pub(in crate::vault) id: KeyId,
-    pub(in crate::vault) secret: Secret,
+    pub(in crate::vault) secret: S,
     pub(in crate::vault) stream: StreamName,
     pub(in crate::vault) subject: Subject,
     pub(in crate::vault) class: Class,
@@ -124,11 +124,27 @@ impl KeyEntry {
     }
 
     pub(in crate::vault) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
+        KeyEntry::decode_with(bytes, |bytes| {
+            let mut secret = Secret::default();
+            secret.copy_from_slice(bytes);
+            secret
+        })
+    }
+}
+
+impl KeyEntry<()> {
+    /// All but the secret, of which no copy is made.
+    pub(in crate::vault) fn decode_told(bytes: &[u8]) -> Result<Self, VaultError> {
+        Self::decode_with(bytes, |_| ())
+    }
+}
+
+impl<S> KeyEntry<S> {
+    fn decode_with(bytes: &[u8], secret: impl FnOnce(&[u8]) -> S) -> Result<Self, VaultError> {
         let mut from = Reader::new("a key's entry", bytes);
         from.version(VERSION)?;
         let id = KeyId(from.array()?);
-        let mut secret = Secret::default();
-        secret.copy_from_slice(from.bytes(32)?);
+        let secret = secret(from.bytes(SECRET_BYTES)?);
         let generation = Generation(from.u32()?);
         let created = from.time()?;
         let last_day = from.u32()?;
