@@ -1,7 +1,7 @@
 //! What an auditor asks: which keys there are, whose, how old, and who is forgotten.
 //!
 //! All of it is methods of [`Oubliette`]. [`Oubliette::inventory`] lists the keys. [`Oubliette::verify`] checks that vault
-//! and events are whole and agree. `Oubliette::drill` (feature `drill`) checks whether anyone forgotten can still be read
+//! and events are whole and agree. [`Oubliette::storage`] counts what the events take, living and dead. `Oubliette::drill` (feature `drill`) checks whether anyone forgotten can still be read
 //! from files. No report holds key material. Nothing is changed, except that `verify` removes orphan pages of the vault if
 //! it is told to.
 
@@ -12,11 +12,13 @@ mod compare;
 pub mod drill;
 mod finding;
 mod inventory;
+mod storage;
 pub mod verify;
 
 pub use compare::PolicyComparison;
 pub use finding::{Finding, Location, Severity};
 pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, Row, Totals, Unsealed};
+pub use storage::{FamilyStorage, Storage};
 
 #[cfg(doc)]
 use crate::layer::Oubliette;

@@ -128,6 +128,11 @@ async fn run<S: EventStore>(
             // An error does not say that nothing was written: the answer may be lost. So the claims are settled by what the
             // store has.
             permit.judge(layer).await;
+            if matches!(error, StoreError::IdInUse { .. })
+                && let Some(done) = layer.answer_purged(&work).await?
+            {
+                return Ok(done);
+            }
             let places = work.iter().zip(&targets);
             let places = places.map(|(work, target)| (&work.stream, &target.placement));
             Err(in_logical_words(error, places))

@@ -57,7 +57,7 @@ pub(super) struct HeadAndHalf {
 /// The private half of an event.
 #[derive(Debug)]
 pub(super) struct Half {
-    event: RecordedEvent,
+    pub(super) event: RecordedEvent,
     head: Result<Head, Unreadable>,
 }
 
@@ -256,8 +256,16 @@ impl<S: EventStore> Join<S> {
             match self.queue.pop_front() {
                 Some(Waiting::Ready(joined)) => return Ok(Some(joined)),
                 Some(Waiting::Half(mut found, id)) if impatient => {
-                    // Whether it can be done without, the opening says.
-                    found.set_private(self.layer.private_half(&found.event.stream, id).await?);
+                    // Whether it can be done without, the opening says. A reader does without one that says nothing: it may
+                    // be purged, and the whole stream would be searched for it. An auditor wants to see what is there.
+                    let notes = found.read.as_ref().and_then(|read| read.head.as_ref().ok());
+                    let is_dead = match (self.audience, notes) {
+                        (Audience::Readers, Some(head)) => self.layer.is_dead(&head.notes).await,
+                        _ => false,
+                    };
+                    if !is_dead {
+                        found.set_private(self.layer.private_half(&found.event.stream, id).await?);
+                    }
                     return Ok(Some(Joined::Event(found)));
                 }
                 Some(waiting) => self.queue.push_front(waiting),

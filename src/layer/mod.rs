@@ -12,6 +12,7 @@
 
 mod append;
 mod codec;
+mod dead;
 pub(crate) mod document;
 #[cfg(test)]
 mod elsewhere;
@@ -24,6 +25,7 @@ mod open;
 mod opening;
 mod owners;
 mod placement;
+mod purge;
 mod read;
 mod restore;
 mod rotate;
@@ -50,12 +52,14 @@ use std::{
 use async_trait::async_trait;
 
 pub use codec::Codec;
+pub(crate) use dead::Weight;
 pub use error::CodecError;
 pub(crate) use inspect::{Specimen, try_tokens};
 pub(crate) use opening::TokenFate;
 pub use opening::{EventRef, Opened};
 pub use owners::{NotMended, OwnersError, OwnersRebuilt};
 pub(crate) use placement::Placement;
+pub use purge::{LeftDead, Purged, PurgedSoFar};
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use seal_existing::{LeftInClear, SealedExisting, SealedSoFar};
 pub use sealed::Sealed;
@@ -89,8 +93,9 @@ use crate::{
 /// | open it | [`Oubliette::open`]; to read without keys [`Oubliette::without_vault`] |
 /// | append, read, fold, subscribe | [`EventStoreExt`](crate::EventStoreExt), [`EventStore`]; to open less [`Oubliette::wanting`] |
 /// | forget | [`Oubliette::plan`], [`Oubliette::forget`], [`Oubliette::reopen`], [`Oubliette::resume`] |
+/// | seal what is in clear, remove what is dead | [`Oubliette::seal_existing`], [`Oubliette::purge`] |
 /// | change keys and owners | [`Oubliette::rotate`], [`Oubliette::rebuild_owners`] |
-/// | audit | [`Oubliette::inventory`], [`Oubliette::verify`], [`Oubliette::erasures`] |
+/// | audit | [`Oubliette::inventory`], [`Oubliette::verify`], [`Oubliette::storage`], [`Oubliette::erasures`] |
 ///
 /// ```
 /// use oubliette::*;

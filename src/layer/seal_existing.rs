@@ -131,7 +131,7 @@ impl<S: EventStore> Oubliette<S> {
 }
 
 impl<S: EventStore> Layer<S> {
-    fn keeper_here(&self) -> Result<Arc<dyn Keeper>, StoreError> {
+    pub(crate) fn keeper_here(&self) -> Result<Arc<dyn Keeper>, StoreError> {
         let refused = || StoreError::Refused { refusal: Refusal::NoVault, source: None };
         self.codec.keeper().cloned().ok_or_else(refused)
     }

@@ -190,6 +190,47 @@ impl<S: EventStore> Layer<S> {
         Ok(())
     }
 
+    /// Answers an append that the store refused because it knows some of its ids: the private halves of the others may have
+    /// been purged since. `None`: that is not why.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherContent`] where one of the events is another one.
+    pub(super) async fn answer_purged(
+        &self,
+        work: &[Work],
+    ) -> Result<Option<Vec<Appended>>, StoreError> {
+        let (mut done, mut purged) = (Vec::with_capacity(work.len()), false);
+        for one in work {
+            let ids: HashSet<EventId> = one.events.iter().map(|(event, _)| event.id).collect();
+            let count = ids.len();
+            let found = self.find(&one.stream, ids, Ends::default()).await?;
+            let Some(last) = found.iter().max_by_key(|found| found.event.revision) else {
+                return Ok(None);
+            };
+            if found.len() < count {
+                return Ok(None);
+            }
+            let RecordedEvent { revision, position, .. } = last.event;
+            done.push(Appended { revision, position, already: true });
+            purged |= found.iter().filter_map(|found| found.read.as_ref()).any(|read| {
+                let noted = read.head.as_ref().is_ok_and(|head| head.notes.private.is_some());
+                noted && read.private.is_none()
+            });
+        }
+        if !purged {
+            return Ok(None);
+        }
+        for one in work {
+            match self.compare(one, Ends::default()).await {
+                Ok(()) => {}
+                Err(error @ StoreError::OtherContent { .. }) => return Err(error),
+                // A half that is missing though its key lives was not purged.
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(Some(done))
+    }
+
     /// The events with these ids in a logical stream, as they are stored, with their private
     /// halves where these are found.
     async fn find(

@@ -180,6 +180,11 @@ impl Policy {
         })
     }
 
+    /// The pattern of the rule that a stream falls under; `None`: no rule fits it.
+    pub(crate) fn family(&self, stream: &StreamName) -> Option<String> {
+        self.0.of(stream.as_str()).map(|(rule, _)| rule.pattern.to_string())
+    }
+
     /// The stream whose public half has this name (`user-public-456` → `user-456`), where a rule
     /// splits it.
     pub(crate) fn logical_of_public(&self, stream: &StreamName) -> Option<StreamName> {

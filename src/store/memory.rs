@@ -1,7 +1,7 @@
 //! A store in memory, for tests and for trying things out.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, iter,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use super::{
     Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStream,
-    Filter, ReadAllOptions, ReadOptions, Rewrite, Rewritten, StoreError, Subscription,
+    Filter, Purge, ReadAllOptions, ReadOptions, Removed, Rewrite, Rewritten, StoreError,
+    Subscription,
     check::{Known, answer_retry, check_appends, check_restored, plan_restore},
 };
 use crate::event::{EventId, Position, RecordedEvent, Revision, StreamName, Timestamp};
@@ -50,6 +51,8 @@ struct Log {
     /// For each stream the indices of its events: an event's revision is its index here.
     streams: HashMap<StreamName, Vec<usize>>,
     ids: HashMap<EventId, usize>,
+    /// Those that were removed: their indices are never given again.
+    removed: HashSet<usize>,
 }
 
 impl MemoryStore {
@@ -273,6 +276,29 @@ impl Rewrite for MemoryStore {
         };
         Ok(events.into_iter().map(&mut rewrite).collect())
     }
+}
+
+#[async_trait]
+impl Purge for MemoryStore {
+    fn as_rewrite(&self) -> Option<&dyn Rewrite> {
+        Some(self)
+    }
+
+    async fn remove(&self, events: Vec<Removed>) -> Result<Vec<bool>, StoreError> {
+        let mut log = self.shared.log.write().unwrap_or_else(PoisonError::into_inner);
+        let mut remove = |Removed { stream, revision, id }: Removed| {
+            let Some(at) = log.ids.get(&id).copied() else { return false };
+            let Some(there) = log.events.get_mut(at) else { return false };
+            let is_so = there.stream == stream && there.revision == revision;
+            if is_so {
+                (there.data, there.metadata) = (None, None);
+                log.ids.remove(&id);
+                log.removed.insert(at);
+            }
+            is_so
+        };
+        Ok(events.into_iter().map(&mut remove).collect())
+    }
 
     async fn scrub(&self) -> Result<Vec<String>, StoreError> {
         Ok(vec![
@@ -305,21 +331,23 @@ impl MemoryStore {
                 (Direction::Forwards, Some(from)) => (from, len),
                 (Direction::Backwards, Some(from)) => (0, from.saturating_add(1).min(len)),
             });
-            if start >= end {
-                return None;
+            while start < end {
+                let at = match direction {
+                    Direction::Forwards => {
+                        *start += 1;
+                        *start - 1
+                    }
+                    Direction::Backwards => {
+                        *end -= 1;
+                        *end
+                    }
+                };
+                let at = indices.map_or(Some(at), |indices| indices.get(at).copied())?;
+                if !log.removed.contains(&at) {
+                    return log.events.get(at).cloned().map(Ok);
+                }
             }
-            let at = match direction {
-                Direction::Forwards => {
-                    *start += 1;
-                    *start - 1
-                }
-                Direction::Backwards => {
-                    *end -= 1;
-                    *end
-                }
-            };
-            let at = indices.map_or(Some(at), |indices| indices.get(at).copied())?;
-            log.events.get(at).cloned().map(Ok)
+            None
         });
         stream::iter(events.take(limit.unwrap_or(usize::MAX))).boxed()
     }
@@ -373,7 +401,9 @@ impl Subscriber {
             }
             let event = log.events.get(self.next)?;
             self.next += 1;
-            if self.filter.passes(&event.stream, &event.event_type) {
+            if !log.removed.contains(&(self.next - 1))
+                && self.filter.passes(&event.stream, &event.event_type)
+            {
                 return Some(Delivery::Event(event.clone()));
             }
         }

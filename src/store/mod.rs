@@ -48,7 +48,7 @@ pub use options::{
     Append, Appended, Capabilities, Capability, Delivery, Direction, ExpectedRevision, Filter,
     ReadAllOptions, ReadOptions,
 };
-pub use rewrite::{Rewrite, Rewritten, Stored};
+pub use rewrite::{Purge, Removed, Rewrite, Rewritten, Stored};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 

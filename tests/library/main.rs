@@ -18,6 +18,8 @@ mod layered_conformance;
 mod one_person;
 mod permits;
 mod properties;
+#[cfg(feature = "sqlite")]
+mod purge;
 mod python_vectors;
 #[cfg(feature = "sqlite")]
 mod restore;

@@ -1,8 +1,10 @@
-//! Giving events other contents, and clearing away what they were.
+//! Giving events other contents, removing them, and clearing away what they were.
+
+use std::collections::HashSet;
 
 use oubliette::{
     event::Json,
-    store::{Rewritten, StoreError},
+    store::{Removed, Rewritten, StoreError},
 };
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -47,11 +49,34 @@ pub(crate) async fn rewrite(inner: &Inner, events: &[Rewritten]) -> Result<Vec<b
         (&to_metadata, Type::TEXT_ARRAY),
     ];
     let rows = lend(&inner.pool).await?.query_typed(&sql, &parameters).await;
-    let mut changed = std::collections::HashSet::new();
+    let mut changed = HashSet::new();
     for row in rows.map_err(PostgresError::from)? {
         changed.insert(row.try_get::<_, Uuid>(0).map_err(PostgresError::from)?);
     }
     Ok(ids.iter().map(|id| changed.contains(id)).collect())
+}
+
+/// Removes them in one statement. A stream remembers its last revision by itself.
+pub(crate) async fn remove(inner: &Inner, events: &[Removed]) -> Result<Vec<bool>, StoreError> {
+    let schema = &inner.schema;
+    let ids: Vec<Uuid> = events.iter().map(|event| event.id.0).collect();
+    let streams: Vec<&str> = events.iter().map(|event| event.stream.as_str()).collect();
+    let revisions: Vec<i64> = events.iter().map(|event| stored(event.revision.0)).collect();
+    let sql = format!(
+        "DELETE FROM {schema}.event e USING unnest($1, $2, $3) AS w (id, stream, revision)
+            JOIN {schema}.stream s ON s.name = w.stream
+         WHERE e.id = w.id AND e.stream = s.number AND e.revision = w.revision
+         RETURNING e.id"
+    );
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&ids, Type::UUID_ARRAY), (&streams, Type::TEXT_ARRAY), (&revisions, Type::INT8_ARRAY)];
+    let rows = lend(&inner.pool).await?.query_typed(&sql, &parameters).await;
+    let mut removed = HashSet::new();
+    for row in rows.map_err(PostgresError::from)? {
+        removed.insert(row.try_get::<_, Uuid>(0).map_err(PostgresError::from)?);
+    }
+    // An event that is named twice is removed once.
+    Ok(ids.iter().map(|id| removed.remove(id)).collect())
 }
 
 /// Writes the table anew, so that no page has a former row, and has the log begin a new segment. The old ones go when the

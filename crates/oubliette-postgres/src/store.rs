@@ -8,7 +8,7 @@ use oubliette::{
     event::{Position, RecordedEvent, StreamName},
     store::{
         Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions,
-        ReadOptions, Rewrite, Rewritten, StoreError, Subscription, check_appends, check_restored,
+        ReadOptions, Purge, Removed, Rewrite, Rewritten, StoreError, Subscription, check_appends, check_restored,
     },
 };
 use tokio::runtime::Handle;
@@ -230,6 +230,17 @@ impl EventStore for PostgresStore {
 impl Rewrite for PostgresStore {
     async fn rewrite(&self, events: Vec<Rewritten>) -> Result<Vec<bool>, StoreError> {
         rewrite::rewrite(&self.inner, &events).await
+    }
+}
+
+#[async_trait]
+impl Purge for PostgresStore {
+    fn as_rewrite(&self) -> Option<&dyn Rewrite> {
+        Some(self)
+    }
+
+    async fn remove(&self, events: Vec<Removed>) -> Result<Vec<bool>, StoreError> {
+        rewrite::remove(&self.inner, &events).await
     }
 
     async fn scrub(&self) -> Result<Vec<String>, StoreError> {

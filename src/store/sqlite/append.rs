@@ -13,7 +13,7 @@ use crate::{
         EventId, Json, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName, Timestamp,
     },
     store::{
-        Append, Appended, Rewritten, StoreError,
+        Append, Appended, Removed, Rewritten, StoreError,
         check::{Known, answer_retry, plan_restore},
     },
 };
@@ -169,6 +169,23 @@ pub(super) fn rewrite(
         ])?;
         let position = Position::number(0);
         done.push(Appended { revision: *revision, position, already: changed == 0 });
+    }
+    Ok(done)
+}
+
+const REMOVE: &str = "DELETE FROM event
+     WHERE id = ?1 AND revision = ?2 AND stream = (SELECT id FROM stream WHERE name = ?3)";
+
+/// Removes events. Of each is answered whether it was not there, as a retry is.
+pub(super) fn remove(connection: &Connection, events: &[Removed]) -> Result<Vec<Appended>, Stop> {
+    connection.execute_batch("PRAGMA secure_delete = ON")?;
+    let mut remove = connection.prepare_cached(REMOVE)?;
+    let mut done = Vec::with_capacity(events.len());
+    for Removed { stream, revision, id } in events {
+        let number = i64::try_from(revision.0).unwrap_or(i64::MAX);
+        let removed = remove.execute(params![id.0.as_bytes(), number, stream.as_str()])?;
+        let position = Position::number(0);
+        done.push(Appended { revision: *revision, position, already: removed == 0 });
     }
     Ok(done)
 }

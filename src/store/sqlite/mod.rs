@@ -31,8 +31,9 @@ use futures::{StreamExt, stream};
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
-    Rewrite, Rewritten, StoreError, Subscription, check_appends, check_restored,
+    Append, Appended, Capabilities, EventStore, EventStream, Filter, Purge, ReadAllOptions,
+    ReadOptions, Removed, Rewrite, Rewritten, StoreError, Subscription, check_appends,
+    check_restored,
 };
 use crate::{
     event::{Position, RecordedEvent, StreamName},
@@ -232,6 +233,18 @@ impl EventStore for SqliteStore {
 impl Rewrite for SqliteStore {
     async fn rewrite(&self, events: Vec<Rewritten>) -> Result<Vec<bool>, StoreError> {
         let done = self.commit(Task::Rewrite(events)).await?;
+        Ok(done.into_iter().map(|done| !done.already).collect())
+    }
+}
+
+#[async_trait]
+impl Purge for SqliteStore {
+    fn as_rewrite(&self) -> Option<&dyn Rewrite> {
+        Some(self)
+    }
+
+    async fn remove(&self, events: Vec<Removed>) -> Result<Vec<bool>, StoreError> {
+        let done = self.commit(Task::Remove(events)).await?;
         Ok(done.into_iter().map(|done| !done.already).collect())
     }
 

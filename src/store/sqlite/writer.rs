@@ -8,12 +8,12 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     SqliteError,
-    append::{RELEASE, ROLL_BACK, SAVE, Stop, append, restore, rewrite},
+    append::{RELEASE, ROLL_BACK, SAVE, Stop, append, remove, restore, rewrite},
     open::last_position_of,
 };
 use crate::{
     event::{NewEvent, RecordedEvent, Timestamp},
-    store::{Append, Appended, Rewritten, StoreError, Stored},
+    store::{Append, Appended, Removed, Rewritten, StoreError, Stored},
 };
 
 /// How often to look for other processes' commits while somebody subscribes.
@@ -30,6 +30,7 @@ pub(super) enum Task {
     Append(Vec<Append>),
     Restore(Vec<RecordedEvent>),
     Rewrite(Vec<Rewritten>),
+    Remove(Vec<Removed>),
     SetMeta(String, String),
 }
 
@@ -252,6 +253,7 @@ impl Thread {
             Task::Append(appends) => append(&self.connection, appends, now),
             Task::Restore(events) => restore(&self.connection, events, now),
             Task::Rewrite(events) => rewrite(&self.connection, events),
+            Task::Remove(events) => remove(&self.connection, events),
             Task::SetMeta(key, value) => {
                 self.connection
                     .prepare_cached("REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
@@ -309,6 +311,7 @@ impl Task {
                 };
                 events.iter().map(|event| bytes(&event.from) + bytes(&event.to)).sum()
             }
+            Self::Remove(events) => events.iter().map(|event| event.stream.as_str().len()).sum(),
             Self::SetMeta(key, value) => key.len() + value.len(),
         }
     }

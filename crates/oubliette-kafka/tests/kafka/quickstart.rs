@@ -28,10 +28,10 @@ async fn the_quickstart_runs_and_can_be_pasted() {
     assert!(page.contains(code), "docs/stores/kafka.md shows another program");
     let Some(kafka) = start() else { return };
     let url = format!("kafka://{}/bank-events", kafka.servers());
-    let told = run("quickstart", &[&url]);
+    let told = run("kafka_quickstart", &[&url]);
     assert!(told.contains("Erika") && told.contains("forgotten on"), "{told}");
     // Again, on the topic that is there.
-    run("quickstart", &[&url]);
+    run("kafka_quickstart", &[&url]);
     let config: KafkaConfig = url.parse().unwrap();
     let store = KafkaStore::open_reader(config).await.unwrap();
     let text = format!("{:?}", crate::all(&store).await.len());
@@ -43,7 +43,7 @@ async fn the_example_of_the_relay_runs() {
     let Some(kafka) = start() else { return };
     make_topic(&kafka, "bank-events", 3, &[]).await;
     make_topic(&kafka, "bank-forgotten", 1, &[("cleanup.policy", "compact")]).await;
-    let told = run("relay", &[&kafka.servers()]);
+    let told = run("kafka_relay", &[&kafka.servers()]);
     for what in ["with the vault", "Erika", "without the vault", "gone", "whoever caches"] {
         assert!(told.contains(what), "{what}: {told}");
     }

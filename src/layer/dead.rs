@@ -1,0 +1,192 @@
+//! What of the stored events is dead: tokens whose keys are destroyed, and private halves that hold no others.
+//!
+//! For `purge`, which removes it, and for the report on storage, which counts it. Both are told the same by construction.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+
+use super::{
+    EventRef, Layer, Oubliette,
+    document::{Document, Stored as StoredParts},
+    halves::{Audience, Found, Joined, document_of, join_all},
+};
+use crate::{
+    crypto::Token,
+    event::{EventId, Json, Payload, Position, RecordedEvent, Revision, StreamName},
+    store::{
+        Delivery, Direction, EventStore, ReadAllOptions, Removed, Rewritten, StoreError, Stored,
+    },
+    vault::{Keeper, KeyLookup, Tagged},
+};
+
+/// What there is of an event, and what can go of it.
+#[derive(Debug)]
+pub(crate) struct Weighed {
+    /// Its logical stream.
+    pub(crate) stream: StreamName,
+    pub(crate) revision: Revision,
+    pub(crate) id: EventId,
+    pub(crate) position: Position,
+    pub(crate) kind: Weight,
+    /// Bytes of payload and metadata, of both halves.
+    pub(crate) bytes: u64,
+    /// How many of them are dead, and how they go; `None`: none are.
+    pub(crate) dead: Option<Dead>,
+}
+
+/// What an event is, to whoever counts bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Somebody's.
+    Event,
+    /// A tombstone, or the layer's bookkeeping.
+    Own,
+    /// A private half whose public half is nowhere, or what does not read: nothing is known of it.
+    Unknown,
+}
+
+/// What is dead of an event.
+#[derive(Debug)]
+pub(crate) struct Dead {
+    /// That go with it, all in all.
+    pub(crate) bytes: u64,
+    pub(crate) way: Way,
+}
+
+/// How it goes.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// The private half as a whole, since nothing in it lives.
+    Half(Removed),
+    /// Stubs take the place of tokens.
+    Stubs(Box<Rewritten>),
+    /// It stays: nothing vouches that the event is what it says.
+    Unvouched,
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// All events, in the order of their positions, weighed. Only a failure of store or vault ends it.
+    pub(crate) fn weighed(
+        &self,
+        vault: Arc<dyn Keeper>,
+    ) -> BoxStream<'static, Result<Weighed, StoreError>> {
+        let inner = self.store().read_all(ReadAllOptions::default());
+        let inner = inner.map_ok(Delivery::Event).boxed();
+        let layer = Arc::clone(&self.layer);
+        join_all(Arc::clone(&layer), None, inner, Direction::Forwards, Audience::Auditors)
+            .try_filter_map(move |joined| {
+                let (layer, vault) = (Arc::clone(&layer), Arc::clone(&vault));
+                async move { Ok(layer.weigh(joined, &*vault).await) }
+            })
+            .boxed()
+    }
+}
+
+impl<S: EventStore> Layer<S> {
+    async fn weigh(&self, joined: Joined, vault: &dyn Keeper) -> Option<Weighed> {
+        let (event, kind, dead, bytes) = match joined {
+            Joined::CaughtUp => return None,
+            Joined::Misplaced(event, _) | Joined::LoneHalf(event) => {
+                let bytes = event.bytes();
+                (event, Weight::Unknown, None, bytes)
+            }
+            Joined::Event(Found { event, .. })
+                if event.is_bookkeeping() || event.is_tombstone() =>
+            {
+                let bytes = event.bytes();
+                (event, Weight::Own, None, bytes)
+            }
+            Joined::Event(Found { event, read }) => {
+                let half = read.as_ref().and_then(|read| read.private.as_ref());
+                let half = half.map(|half| half.event.clone());
+                let bytes = event.bytes() + half.as_ref().map_or(0, RecordedEvent::bytes);
+                match document_of(&event, read, Some(vault), false).await {
+                    Ok(Document::Clear) => (event, Weight::Event, None, bytes),
+                    Ok(Document::Stored(stored)) => {
+                        let dead = self.dead(vault, &event, half, stored).await;
+                        (event, Weight::Event, dead, bytes)
+                    }
+                    Err(_) => (event, Weight::Unknown, None, bytes),
+                }
+            }
+        };
+        let RecordedEvent { stream, revision, id, position, .. } = event;
+        Some(Weighed { stream, revision, id, position, kind, bytes: bytes as u64, dead })
+    }
+
+    /// What is dead of an event that reads, whose private half is `half`, where it has one that is there.
+    async fn dead(
+        &self,
+        vault: &dyn Keeper,
+        event: &RecordedEvent,
+        half: Option<RecordedEvent>,
+        stored: StoredParts,
+    ) -> Option<Dead> {
+        if stored.notes.private.is_some() && half.is_none() {
+            // It is purged.
+            return None;
+        }
+        let mut dead = Vec::new();
+        for token in stored.tokens.iter().filter(|token| !token.is_stub()) {
+            // Anything but a clear word leaves it as it is.
+            if let Ok(KeyLookup::Shredded { .. }) = vault.opening_key(token.key_id()).await {
+                dead.push(token.clone());
+            }
+        }
+        let stubs = stored.tokens.iter().filter(|token| token.is_stub()).count();
+        let all_dead = dead.len() + stubs == stored.tokens.len();
+        if dead.is_empty() && !(all_dead && half.is_some()) {
+            return None;
+        }
+        // Key ids are in clear: who changes one for a dead one must not have a living payload removed.
+        let vouched = stored.tagged(vault, EventRef::of(event)).await == Some(Tagged::Ours);
+        let names = self.policy().reading_plan(&event.stream).split_names;
+        let whole_half = half.as_ref().map_or(0, RecordedEvent::bytes);
+        let way = match (half, names) {
+            _ if !vouched => Way::Unvouched,
+            (Some(half), Some(names)) if all_dead => {
+                Way::Half(Removed { stream: names.private, revision: half.revision, id: half.id })
+            }
+            (Some(half), Some(names)) => stubs_in(names.private, half, &dead)?,
+            // Its halves have no names here: another policy split it.
+            (Some(_), None) => Way::Unvouched,
+            (None, _) => stubs_in(event.stream.clone(), event.clone(), &dead)?,
+        };
+        let bytes = match &way {
+            Way::Stubs(changed) => bytes_of(&changed.from) - bytes_of(&changed.to),
+            Way::Half(_) => whole_half,
+            Way::Unvouched => {
+                dead.iter().map(|token| token.text_len() - token.stub().text_len()).sum()
+            }
+        };
+        Some(Dead { bytes: bytes as u64, way })
+    }
+}
+
+fn bytes_of(stored: &Stored) -> usize {
+    stored.data.as_bytes().len() + stored.metadata.as_ref().map_or(0, |json| json.as_str().len())
+}
+
+/// The stored event with stubs in the place of these tokens. All else stays as it is spelled.
+fn stubs_in(stream: StreamName, event: RecordedEvent, dead: &[Token]) -> Option<Way> {
+    let RecordedEvent { revision, id, data, metadata, .. } = event;
+    let from = Stored { data: data?, metadata };
+    // A token's text is nowhere by accident, and has no character that JSON could escape.
+    let in_text = |json: &Json| {
+        let stubbed = |text: String, token: &Token| {
+            text.replace(&token.to_string(), &token.stub().to_string())
+        };
+        Json::trusted(dead.iter().fold(json.as_str().to_owned(), stubbed))
+    };
+    let data = match &from.data {
+        Payload::Json(json) => in_text(json).into(),
+        Payload::Bytes(bytes) => {
+            let is_it = |token: &&Token| token.as_bytes() == &**bytes;
+            let stub = dead.iter().find(is_it).map(Token::stub);
+            stub.map_or_else(|| from.data.clone(), |stub| Payload::Bytes(stub.as_bytes().into()))
+        }
+    };
+    let to = Stored { data, metadata: from.metadata.as_ref().map(in_text) };
+    Some(Way::Stubs(Box::new(Rewritten { stream, revision, id, from, to })))
+}
