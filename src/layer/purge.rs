@@ -17,7 +17,7 @@ use super::{
 use crate::{
     event::{EventId, Position, Revision, StreamName, Subject},
     runtime,
-    store::{EventStore, Purge, Removed, Rewrite, Rewritten, StoreError},
+    store::{EventStore, Purge, Rewrite, StoreError},
 };
 
 /// So many events are changed together.
@@ -172,8 +172,7 @@ impl Purging<'_> {
     }
 
     async fn purge(&mut self, batch: Vec<Weighed>) -> Result<(), StoreError> {
-        let (mut removed, mut emptied): (Vec<(From, Removed)>, Vec<(From, Rewritten)>) =
-            Default::default();
+        let (mut removed, mut emptied) = (Vec::new(), Vec::new());
         for Weighed { stream, revision, id, dead, .. } in batch {
             let Some(Dead { bytes, way, .. }) = dead else { continue };
             let from = From { stream, revision, id, bytes };

@@ -130,17 +130,21 @@ const HINTS: &[(&str, &str)] = &[
     ),
     (
         "folder.store_taken",
-        "--dir names the data folder that it belongs to; ?schema=NAME in the address, another schema of the database",
+        "--dir names the data folder that it belongs to; `oubliette vault create --with-events` keeps what is there in clear; \
+         ?schema=NAME in the address is another schema of the database",
     ),
     (
         "folder.store_unnoted",
-        "events in clear come in by `oubliette migrate --from STORE`; a vault and the store that it sealed are made a \
+        "events in clear stay there with `oubliette vault create --with-events`, or come in by `oubliette migrate --from \
+         STORE`; a vault and the store that it sealed are made a \
          data folder by `oubliette vault attach`",
     ),
     ("postgres.refused", "OUBLIETTE_STORE_PASSWORD holds the password"),
     ("postgres.schema_name", SCHEMA),
     ("postgres.missing", SCHEMA),
     ("postgres.not_ours", SCHEMA),
+    ("jetstream.missing", "--store says where the events are"),
+    ("kafka.missing", "--store says where the events are"),
     ("folder.events_of_another", "--store and --vault say which belong together"),
     ("folder.events_missing", "--store says where they are"),
     ("folder.no_place_for_root", "--root, or OUBLIETTE_ROOT, says where"),

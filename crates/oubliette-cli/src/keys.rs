@@ -26,7 +26,7 @@ use super::{
     tables::{self, cell},
 };
 
-/// List the keys that sign; pin a successor, change or distrust one
+/// List the keys that sign; pin, change or distrust one
 ///
 /// They sign tombstones and announcements.
 #[derive(Debug, Args)]

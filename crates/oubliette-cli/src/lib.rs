@@ -37,11 +37,13 @@ mod owners;
 mod plan;
 mod policy;
 mod private;
+mod purge;
 mod read;
 mod report;
 mod root;
 mod rotate;
 mod rows;
+mod seal_existing;
 mod shell;
 mod signals;
 mod stores;
@@ -136,6 +138,7 @@ enum Command {
     Demo,
     Import(import::ImportArgs),
     Migrate(migrate::MigrateArgs),
+    SealExisting(seal_existing::SealExistingArgs),
     Append(append::AppendArgs),
     Read(read::ReadArgs),
     ReadAll(read::ReadAllArgs),
@@ -152,6 +155,8 @@ enum Command {
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Verify(verify::VerifyArgs),
+    Storage(purge::StorageArgs),
+    Purge(purge::PurgeArgs),
     Drill(drill::DrillArgs),
     Policy(policy::PolicyArgs),
     Owners(owners::OwnersArgs),
@@ -168,13 +173,19 @@ impl Command {
             Self::Completions(_) => Touches::Text,
             Self::Man(args) => args.touches(),
             Self::Read(_) | Self::ReadAll(_) | Self::Subscribe(_) => Touches::Events,
-            Self::Plan(_) | Self::Claims(_) | Self::Inventory(_) | Self::Drill(_) => Touches::Vault,
+            Self::Plan(_)
+            | Self::Claims(_)
+            | Self::Inventory(_)
+            | Self::Storage(_)
+            | Self::Drill(_) => Touches::Vault,
             Self::Import(_)
             | Self::Append(_)
             | Self::Forget(_)
             | Self::Reopen(_)
             | Self::Settle(_)
             | Self::Rotate(_)
+            | Self::SealExisting(_)
+            | Self::Purge(_)
             | Self::Restore(_) => Touches::Changes,
             Self::Migrate(args) => args.touches(),
             Self::Erasures(args) => args.touches(),
@@ -256,6 +267,9 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
+/// How long a command that was asked to end may take to end by itself.
+const GRACE: Duration = Duration::from_millis(300);
+
 /// Runs a command. One that works on copies of files is not cut off by a signal before they are removed.
 async fn run_until_ended(args: Args) -> Result<(), CliError> {
     if !args.globals.read_only {
@@ -268,11 +282,16 @@ async fn run_until_ended(args: Args) -> Result<(), CliError> {
         tokio::time::sleep(Duration::from_secs(5)).await;
         std::process::exit(Exit::Failed as i32);
     });
-    tokio::select! {
-        // A command that ends itself on a signal, and well, comes first.
+    let mut run = std::pin::pin!(run(args));
+    let signal = tokio::select! {
         biased;
-        ended = run(args) => ended,
-        Ok(signal) = &mut told => Err(CliError::failed(format!("ended by {}", signal?))),
+        ended = &mut run => return ended,
+        Ok(signal) = &mut told => signal?,
+    };
+    // A command that ends itself on a signal, and well, may hear of it a little later.
+    match tokio::time::timeout(GRACE, run).await {
+        Ok(ended) => ended,
+        Err(_) => Err(CliError::failed(format!("ended by {signal}"))),
     }
 }
 
@@ -302,6 +321,9 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
+        Command::Storage(args) => purge::storage(&globals, &args, &mut out).await,
+        Command::Purge(args) => purge::purge(&globals, &args, &mut out).await,
+        Command::SealExisting(args) => seal_existing::run(&globals, &args, &mut out).await,
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, args, &mut out).await,
         Command::Owners(args) => owners::run(&globals, &args, &mut out).await,

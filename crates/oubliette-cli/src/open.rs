@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,6 +11,7 @@ use oubliette::{
     erasure::{KeyChange, Witnessed},
     event::Announcement,
     layer::Oubliette,
+    store::Purge,
     vault::{Kek, OpenAs, OpenVaultError},
 };
 use oubliette_folder::{
@@ -69,7 +71,8 @@ pub(super) struct Globals {
     /// The event store, if not `events/` in the data folder
     ///
     /// A folder, as PATH or sqlite:PATH, or a PostgreSQL database, as postgres://USER@HOST:PORT/DATABASE. There it is
-    /// in the schema `oubliette`, unless ?schema=NAME is added: one for each data folder. OUBLIETTE_STORE_PASSWORD
+    /// in the schema `oubliette`, unless ?schema=NAME is added: one for each data folder. Where the program was built
+    /// with them: nats://HOST:PORT/STREAM, of JetStream, and kafka://HOST:PORT/TOPIC. OUBLIETTE_STORE_PASSWORD
     /// holds the password. As with --vault, it is noted for you, without a password, and later commands find it without
     /// the option.
     #[arg(long, global = true, value_name = "STORE", value_parser = PlaceParser)]
@@ -158,6 +161,22 @@ impl Globals {
     /// Opens the folder for a command that needs its vault.
     pub(super) async fn open_existing(&self) -> Result<Store, CliError> {
         self.open(Access::Existing).await
+    }
+
+    /// Opens the folder for a command that changes what the store holds, with the store beneath.
+    ///
+    /// # Errors
+    /// As of [`Globals::open_existing`]; where the store's adapter cannot.
+    pub(super) async fn open_to_change(&self) -> Result<(Store, Arc<dyn Purge>), CliError> {
+        let mut parts = self.when_free(&self.unlocked()?, Access::Existing).await?;
+        let changing = parts.changing.take();
+        let completed = parts.oubliette.completed().to_vec();
+        let store = self.told(parts)?;
+        completed.iter().for_each(|erased| tell_completed(self.json, erased));
+        let changing = changing.ok_or_else(|| {
+            CliError::failed("this event store takes events, and changes none that it has")
+        })?;
+        Ok((store, changing))
     }
 
     /// As [`Globals::open_existing`], with announcements that the user may name beside those of the store.

@@ -56,6 +56,11 @@ makes nothing else, and fails where there is one.")]
         /// Where the pages are to be: sled or sqlite
         #[arg(long, value_name = "STORE", value_parser = kind, default_value = "sled")]
         pages: PageStoreKind,
+        /// The event store has events already, in clear: keep them
+        ///
+        /// They are read as they are, until `oubliette seal-existing` seals them.
+        #[arg(long)]
+        with_events: bool,
     },
     /// Make a data folder of a vault and an event store that are there
     #[command(after_help = "\
@@ -102,8 +107,8 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     match args.what {
         None => show(globals, out),
-        Some(What::Create { pages }) => {
-            let folder = globals.unlocked()?.with_pages(pages);
+        Some(What::Create { pages, with_events }) => {
+            let folder = globals.unlocked()?.with_pages(pages).with_events(with_events);
             let store = globals.made(folder.create(globals.policy.as_deref()).await?)?;
             tell(globals, &store, "made", out)
         }

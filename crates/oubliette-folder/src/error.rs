@@ -161,10 +161,12 @@ pub enum FolderError {
         /// The vault of the data folder, or of the backup.
         vault: String,
     },
-    /// There are events at the server where a new data folder's would begin.
+    /// There are events where a new data folder's would begin, and they are not in clear, or not to be
+    /// [kept](DataFolder::with_events).
     #[error(
-        "there is no data folder at {}, and to begin one, the event store at {place} must be empty; it is not. If it \
-         belongs to a data folder, say which; if not, choose another event store",
+        "there is no data folder at {}, and to begin one, the event store at {place} must be empty, or hold nothing but \
+         events in clear that are to be kept; it is not so. If it belongs to a data folder, say which; if not, choose another \
+         event store",
         folder.display()
     )]
     StoreTaken {

@@ -21,7 +21,7 @@ use oubliette::{
     event::Announcement,
     layer::Oubliette,
     policy::Policy,
-    store::sqlite::OpenMode,
+    store::{Purge, sqlite::OpenMode},
     vault::{Kek, OpenAs, OpenVaultError, PageStoreKind, Passphrase, Vault, VaultError},
     words::chain,
 };
@@ -52,6 +52,7 @@ pub struct DataFolder {
     pub(super) store: Option<StorePlace>,
     /// How a store at an address is opened.
     pub(super) stores: Option<Arc<dyn OpenStore>>,
+    pub(super) with_events: bool,
     pub(super) settings: Option<PathBuf>,
     pub(super) expected_epoch: Option<u64>,
     pub(super) pages: PageStoreKind,
@@ -77,6 +78,9 @@ pub enum Access {
 pub struct Parts {
     /// The layer over the event store.
     pub oubliette: Oubliette<AnyStore>,
+    /// The event store beneath it, by the trait that lets it change what is stored; `None` where its adapter cannot, or
+    /// where nothing is to be written.
+    pub changing: Option<Arc<dyn Purge>>,
     /// Where the root slot was made, if it was made just now.
     pub created_root: Option<PathBuf>,
     /// The policy that the caller gave to open it under. It is the folder's own only once it is
@@ -125,6 +129,7 @@ impl DataFolder {
             vault: None,
             store: None,
             stores: None,
+            with_events: false,
             settings: None,
             expected_epoch: None,
             pages: PageStoreKind::default(),
@@ -152,6 +157,14 @@ impl DataFolder {
     #[must_use]
     pub fn with_store(mut self, store: Option<StorePlace>) -> Self {
         self.store = store;
+        self
+    }
+
+    /// With events that the store may have already, in clear, where the folder is made. They stay as they are, until
+    /// [`Oubliette::seal_existing`] seals them.
+    #[must_use]
+    pub fn with_events(mut self, with_events: bool) -> Self {
+        self.with_events = with_events;
         self
     }
 
@@ -297,7 +310,7 @@ impl DataFolder {
         let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
         let events = folder.open_events(&folder.events(), mode).await?;
         folder.refuse_strangers(&events, &vault).await?;
-        let store = events.store;
+        let (store, changing) = (events.store, events.changing);
         let announced = self.announced(&store).await?;
         let changed = match &self.key_change {
             Some(change) => Some(erasure::change_key(&vault, change).await?),
@@ -339,7 +352,7 @@ impl DataFolder {
             }
             opened => opened.map_err(|error| after(error.into()))?,
         };
-        Ok(Parts { oubliette, created_root: None, given, notes, closed })
+        Ok(Parts { oubliette, changing, created_root: None, given, notes, closed })
     }
 
     /// An error where the event store of this folder, which is located, does not say that it holds this vault's tokens.
@@ -429,7 +442,8 @@ impl DataFolder {
             }
         };
         let oubliette = Oubliette::without_vault(events.store, policy);
-        Ok(Parts { oubliette, created_root: None, given, notes, closed: None })
+        let closed = None;
+        Ok(Parts { oubliette, changing: None, created_root: None, given, notes, closed })
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     store::Events,
 };
 use oubliette::{
+    event::VaultId,
     layer::Oubliette,
     store::sqlite::OpenMode,
     vault::{OpenVaultError, SlotConfig, Vault, internals::remove_unfinished},
@@ -64,15 +65,20 @@ impl DataFolder {
             return Err(error);
         }
         // A server that cannot be reached, or has something else there, leaves no half a folder behind.
-        let events = match &self.store {
-            Some(place @ StorePlace::Address(_)) => {
-                let events = self.open_events(place, OpenMode::Create).await?;
-                if !events.is_free(None).await? && matches!(self.look()?, Found::Nothing) {
+        let place = self.events();
+        let is_there = match &place {
+            StorePlace::Address(_) => true,
+            StorePlace::Folder(folder) => self.with_events && !is_empty(folder)?,
+        };
+        let events = match is_there {
+            true => {
+                let events = self.open_events(&place, OpenMode::Create).await?;
+                if !self.may_have(&events, None).await? && matches!(self.look()?, Found::Nothing) {
                     return Err(FolderError::store_taken(self));
                 }
                 Some(events)
             }
-            _ => None,
+            false => None,
         };
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
@@ -94,6 +100,11 @@ impl DataFolder {
         made
     }
 
+    /// Whether a folder that is being made may have this event store.
+    async fn may_have(&self, events: &Events, own: Option<VaultId>) -> Result<bool, FolderError> {
+        Ok(events.is_free(own).await? || self.with_events && events.is_clear(own).await?)
+    }
+
     /// An error where the folder's place is a symbolic link that leads nowhere: to look through it finds nothing, and
     /// making the folder finds the link.
     fn refuse_dangling(&self) -> Result<(), FolderError> {
@@ -109,6 +120,8 @@ impl DataFolder {
     fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
         // What is at a server is asked of that.
         let events = self.events().folder().map(|folder| (folder.to_owned(), "event store"));
+        // Whether what is there is in clear is asked once it is open.
+        let events = events.filter(|_| !self.with_events);
         for (path, what) in events.into_iter().chain([(self.vault(), "vault")]) {
             refuse_file(&path, what)?;
             if !is_empty(&path)? && !left(&path) {
@@ -191,8 +204,8 @@ impl DataFolder {
             None => folder.open_events(&folder.events(), OpenMode::Create).await?,
         };
         let is_embedded = folder.events().folder().is_some();
-        if !events.is_free(old.as_ref().map(|(_, vault)| vault.id())).await? {
-            return Err(match is_embedded {
+        if !folder.may_have(&events, old.as_ref().map(|(_, vault)| vault.id())).await? {
+            return Err(match is_embedded && !self.with_events {
                 true => FolderError::vault_missing(&folder),
                 false => FolderError::store_taken(&folder),
             });
@@ -219,7 +232,8 @@ impl DataFolder {
         let vault_id = Some(vault.id().to_string());
         self.note(&noted.with(Settings { vault: vault_id, ..settings }))?;
         let oubliette = Oubliette::open(events.store, vault, policy).await?;
-        Ok(Parts { oubliette, created_root: Some(root), given, notes, closed: None })
+        let (changing, created_root) = (events.changing, Some(root));
+        Ok(Parts { oubliette, changing, created_root, given, notes, closed: None })
     }
 }
 

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use oubliette::{
     event::{Position, RecordedEvent, StreamName, VaultId, VaultNote},
-    layer::{note_vault, noted_vaults},
+    layer::{Oubliette, note_vault, noted_vaults},
+    policy::Policy,
     store::{
-        Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions,
+        Append, Appended, Capabilities, EventStore, EventStream, Filter, Purge, ReadAllOptions,
         ReadOptions, SqliteStore, StoreError, Subscription, sqlite::OpenMode,
     },
 };
@@ -36,6 +37,8 @@ pub trait OpenStore: fmt::Debug + Send + Sync + 'static {
 pub struct OpenedStore {
     /// The store.
     pub store: AnyStore,
+    /// The same, by the trait that lets it change what is stored; `None` where its adapter cannot, or it was opened to be read.
+    pub changing: Option<Arc<dyn Purge>>,
     /// Why events that it acknowledged might not outlive a crash of its server, a sentence for each reason.
     pub doubts: Vec<String>,
 }
@@ -46,6 +49,7 @@ const VAULT_OF_STORE: &str = "vault";
 /// The event store of a folder, open.
 pub(super) struct Events {
     pub(super) store: AnyStore,
+    pub(super) changing: Option<Arc<dyn Purge>>,
     pub(super) doubts: Vec<String>,
     /// The same, where it is the embedded one.
     embedded: Option<SqliteStore>,
@@ -85,6 +89,24 @@ impl Events {
         self.is_empty().await
     }
 
+    /// Whether nobody sealed anything in it, and no other vault is noted.
+    pub(super) async fn is_clear(&self, own: Option<VaultId>) -> Result<bool, StoreError> {
+        let own = own.map(|own| own.to_string());
+        if self.vaults().await?.iter().any(|vault| Some(vault) != own.as_ref()) {
+            return Ok(false);
+        }
+        let layer = Oubliette::without_vault(self.store.clone(), Policy::sealed_by_default());
+        let mut events = layer.read_all(ReadAllOptions::default());
+        loop {
+            match events.try_next().await {
+                Ok(Some(event)) if event.keys.is_empty() && event.withheld.is_empty() => {}
+                Ok(Some(_)) | Err(StoreError::Unreadable { .. }) => return Ok(false),
+                Ok(None) => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Whether it holds nothing but notes whose it is.
     pub(super) async fn is_empty(&self) -> Result<bool, StoreError> {
         let mut events = self.store.read_all(ReadAllOptions::default());
@@ -114,8 +136,8 @@ impl DataFolder {
         place: &StorePlace,
         mode: OpenMode,
     ) -> Result<OpenedStore, FolderError> {
-        let Events { store, doubts, .. } = self.open_events(place, mode).await?;
-        Ok(OpenedStore { store, doubts })
+        let Events { store, changing, doubts, .. } = self.open_events(place, mode).await?;
+        Ok(OpenedStore { store, changing, doubts })
     }
 
     /// The vaults whose tokens an event store says that it holds.
@@ -136,7 +158,10 @@ impl DataFolder {
             StorePlace::Folder(folder) => {
                 let embedded = SqliteStore::open_with(folder, mode)?;
                 let store = Arc::new(embedded.clone());
-                return Ok(Events { store, doubts: Vec::new(), embedded: Some(embedded) });
+                let changing =
+                    (mode != OpenMode::ReadOnly).then(|| Arc::new(embedded.clone()) as _);
+                let embedded = Some(embedded);
+                return Ok(Events { store, changing, doubts: Vec::new(), embedded });
             }
             StorePlace::Address(address) => address,
         };
@@ -147,11 +172,11 @@ impl DataFolder {
             }
             other => other.into(),
         })?;
-        let store: AnyStore = match mode {
-            OpenMode::ReadOnly => Arc::new(Unwritten(opened.store)),
-            _ => opened.store,
+        let (store, changing): (AnyStore, _) = match mode {
+            OpenMode::ReadOnly => (Arc::new(Unwritten(opened.store)), None),
+            _ => (opened.store, opened.changing),
         };
-        Ok(Events { store, doubts: opened.doubts, embedded: None })
+        Ok(Events { store, changing, doubts: opened.doubts, embedded: None })
     }
 
     /// Whether there may be events: whether a server has any is not asked.

@@ -40,6 +40,7 @@ mod link;
 mod open;
 mod options;
 mod pages;
+mod purge;
 mod read;
 mod store;
 mod subject;

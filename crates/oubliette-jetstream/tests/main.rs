@@ -11,6 +11,7 @@ mod ids;
 mod limits;
 mod old_server;
 mod opening;
+mod purging;
 mod quickstart;
 mod reading;
 mod subscriptions;

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod child;
+mod servers;
 mod world;
 
 use std::{
@@ -95,7 +96,36 @@ fn kill_one(folder: &Path, round: u32, acknowledged: &mut Acknowledged) {
 /// because each killing puts all of them to the test.
 #[test]
 fn killed_at_any_moment_everything_acknowledged_holds() {
+    killed_at_any_moment(None);
+}
+
+/// The same with the events at a server, which goes on while its client is killed.
+#[cfg(feature = "postgres")]
+#[test]
+fn killed_beside_postgresql_everything_acknowledged_holds() {
+    let Some(server) = crate::stores::postgres() else { return };
+    killed_at_any_moment(Some(&server.database()));
+}
+
+#[cfg(feature = "jetstream")]
+#[test]
+fn killed_beside_jetstream_everything_acknowledged_holds() {
+    let Some(nats) = crate::served::nats() else { return };
+    killed_at_any_moment(Some(&nats.url()));
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn killed_beside_kafka_everything_acknowledged_holds() {
+    let Some(kafka) = crate::served::kafka() else { return };
+    killed_at_any_moment(Some(&format!("kafka://{}/bank", kafka.servers())));
+}
+
+fn killed_at_any_moment(store: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
+    if let Some(address) = store {
+        fs::write(folder.path().join(child::STORE), address).unwrap();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(child::create(folder.path()));
     let mut acknowledged = Acknowledged::default();

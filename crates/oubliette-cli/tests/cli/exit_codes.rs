@@ -84,7 +84,7 @@ fn a_command_without_its_subcommand_says_which_there_are() {
         (&["--json", "policy"] as &[&str], "oubliette policy", "check, adopt, try, show"),
         (&["owners", "--json"], "oubliette owners", "rebuild"),
         (&["--json", "root", "mirror"], "oubliette root mirror", "add, retire"),
-        (&["--json"], "oubliette", "demo, import, migrate, append"),
+        (&["--json"], "oubliette", "demo, import, migrate, seal-existing, append"),
     ] {
         let told: Value = serde_json::from_str(&world.fails(2, args)).unwrap();
         let begins = format!("`{path}` needs a subcommand, one of: {names}");

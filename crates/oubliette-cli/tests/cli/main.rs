@@ -26,6 +26,7 @@ mod full_disk;
 mod github;
 mod holes;
 mod import;
+mod in_place;
 mod keep_times;
 #[cfg(unix)]
 mod links;
@@ -52,6 +53,8 @@ mod root_slot;
 mod rotation;
 mod runbook;
 mod second_reader;
+#[cfg(any(feature = "jetstream", feature = "kafka"))]
+mod served;
 mod settings;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 #[path = "../../../../tests/device/shared.rs"]

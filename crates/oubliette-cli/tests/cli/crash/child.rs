@@ -4,7 +4,10 @@
 use std::{
     io::Write,
     path::Path,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use oubliette::{
@@ -14,10 +17,13 @@ use oubliette::{
 };
 use oubliette_folder::{Access, AnyStore, DataFolder};
 
+use super::servers::Servers;
 use crate::common::{BANK, event, json, stream, subject};
 
 pub(crate) const FOLDER: &str = "OUBLIETTE_TEST_KILLED_IN";
 pub(crate) const FIRST_USER: &str = "OUBLIETTE_TEST_FIRST_USER";
+/// The file that holds the address of the event store.
+pub(crate) const STORE: &str = "store";
 const THREADS: u32 = 4;
 
 /// One line of what the child says.
@@ -77,11 +83,15 @@ pub(crate) fn say(line: &str) {
     out.flush().unwrap();
 }
 
+/// With the events at a server, if a file says where.
 pub(crate) fn data_folder(folder: &Path) -> DataFolder {
     std::fs::create_dir_all(folder.join("slot")).unwrap();
+    let store = std::fs::read_to_string(folder.join(STORE)).ok();
     DataFolder::at(folder.join("data"))
         .with_root(Some(folder.join("slot/root")))
         .with_settings(Some(folder.join("settings")))
+        .with_store(store.map(|address| address.parse().unwrap()))
+        .with_stores(Arc::new(Servers))
 }
 
 /// Makes the folder, with the bank's policy.

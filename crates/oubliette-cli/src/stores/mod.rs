@@ -1,4 +1,13 @@
-//! Event stores at servers: which there are, and how an address leads to one.
+//! Event stores at servers: which there are, and how an address leads to one. A module for each, which knows its adapter.
+
+#[cfg(feature = "jetstream")]
+mod jetstream;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(any(feature = "postgres", feature = "jetstream", feature = "kafka", test))]
+mod parameters;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 use std::{env, env::VarError, ffi::OsStr, sync::Arc};
 
@@ -22,8 +31,12 @@ const SCHEMES: [(&str, &str); 4] = [
 
 /// Whether this program was built with a feature, and has the adapter.
 fn is_built(feature: &str) -> bool {
-    // `jetstream` and `kafka` come here, and into `open`, with their adapters.
-    feature == "postgres" && cfg!(feature = "postgres")
+    let built = [
+        ("postgres", cfg!(feature = "postgres")),
+        ("jetstream", cfg!(feature = "jetstream")),
+        ("kafka", cfg!(feature = "kafka")),
+    ];
+    built.contains(&(feature, true))
 }
 
 /// Why this program opens no store at such an address; `None`: it does.
@@ -103,6 +116,10 @@ impl OpenStore for Stores {
         match address.scheme() {
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => postgres::open(url, mode).await,
+            #[cfg(feature = "jetstream")]
+            "nats" => jetstream::open(url, mode).await,
+            #[cfg(feature = "kafka")]
+            "kafka" => kafka::open(url, mode).await,
             scheme => {
                 // Without any adapter.
                 let _ = (url, mode);
@@ -123,99 +140,17 @@ pub(super) fn told_of(error: &BoxError) -> Option<Told> {
         }
         return Some(told);
     }
+    // What these say themselves is all that is to be done.
+    #[cfg(feature = "jetstream")]
+    if let Some(error) = error.downcast_ref::<oubliette_jetstream::JetStreamError>() {
+        return Some(super::known::told("jetstream", error, super::exit::Exit::Failed));
+    }
+    #[cfg(feature = "kafka")]
+    if let Some(error) = error.downcast_ref::<oubliette_kafka::OpenError>() {
+        return Some(super::known::told("kafka", error, super::exit::Exit::Failed));
+    }
     let _ = error;
     None
-}
-
-/// Takes a parameter that is ours out of an address.
-#[cfg(feature = "postgres")]
-fn taken(url: &mut String, name: &str) -> Option<String> {
-    let (before, parameters) = url.split_once('?')?;
-    let of = |parameter: &&str| parameter.split('=').next() == Some(name);
-    let found = parameters.split('&').find(of)?;
-    let value = found.split_once('=').map_or("", |(_, value)| value);
-    let value = decoded(value);
-    let rest: Vec<&str> = parameters.split('&').filter(|parameter| !of(parameter)).collect();
-    *url = match rest.is_empty() {
-        true => before.to_owned(),
-        false => format!("{before}?{}", rest.join("&")),
-    };
-    Some(value)
-}
-
-/// A value as it was before it was put into an address.
-#[cfg(feature = "postgres")]
-fn decoded(value: &str) -> String {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let byte = match (first, behind) {
-            (b'%', [high, low, ..]) => std::str::from_utf8(&[*high, *low])
-                .ok()
-                .and_then(|digits| u8::from_str_radix(digits, 16).ok()),
-            _ => None,
-        };
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(feature = "postgres")]
-mod postgres {
-    use std::sync::Arc;
-
-    use oubliette::store::{StoreError, sqlite::OpenMode};
-    use oubliette_folder::OpenedStore;
-    use oubliette_postgres::{Options, Payloads};
-
-    use super::taken;
-
-    /// `schema`, `payloads` and `sslrootcert` are ours, all other parameters PostgreSQL's.
-    pub(super) async fn open(mut url: String, mode: OpenMode) -> Result<OpenedStore, StoreError> {
-        let (schema, payloads) = (taken(&mut url, "schema"), taken(&mut url, "payloads"));
-        let root = taken(&mut url, "sslrootcert");
-        if mode == OpenMode::ReadOnly {
-            // What opening a store may have to mend then fails, instead of being written.
-            read_only(&mut url);
-        }
-        let mut options = Options::new(url);
-        if let Some(schema) = schema {
-            options = options.schema(schema);
-        }
-        if let Some(root) = root {
-            options = options.root_certificate(root);
-        }
-        if let Some(payloads) = payloads {
-            options = options.payloads(match &*payloads {
-                "json" => Payloads::Json,
-                "jsonb" => Payloads::Jsonb,
-                "text" => Payloads::Text,
-                _ => {
-                    let why = "`payloads` in the address is json, jsonb or text";
-                    return Err(StoreError::backend(false, why));
-                }
-            });
-        }
-        let opened = match mode {
-            OpenMode::Create => options.create().await,
-            _ => options.open().await,
-        };
-        let store = opened.map_err(|error| StoreError::backend(error.is_temporary(), error))?;
-        let doubts = store.doubts().to_vec();
-        Ok(OpenedStore { store: Arc::new(store), doubts })
-    }
-
-    /// Has the connection that opens the store write nothing.
-    fn read_only(url: &mut String) {
-        const OFF: &str = "-c%20default_transaction_read_only%3Don";
-        let options = taken(url, "options").map_or_else(String::new, |options| {
-            let encoded = options.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-            format!("{encoded}%20")
-        });
-        let mark = if url.contains('?') { '&' } else { '?' };
-        url.push_str(&format!("{mark}options={options}{OFF}"));
-    }
 }
 
 #[cfg(test)]
@@ -233,26 +168,17 @@ mod tests {
     fn an_unknown_scheme_is_told_and_no_password_with_it() {
         let told = parse("foo://u:hush@bar").unwrap_err();
         assert!(told.contains("begin with `foo://`") && !told.contains("hush"), "{told}");
-        let told = parse("nats://hush@bar").unwrap_err();
-        assert!(told.contains("--features jetstream") && !told.contains("hush"), "{told}");
-        let told = parse("kafka://bar").unwrap_err();
-        assert!(told.contains("--features kafka"), "{told}");
+        for (address, feature) in [("nats://hush@bar", "jetstream"), ("kafka://bar", "kafka")] {
+            match parse(address) {
+                Ok(place) => assert!(is_built(feature) && !place.to_string().contains("hush")),
+                Err(told) => {
+                    let says = told.contains(&format!("--features {feature}"));
+                    assert!(!is_built(feature) && says && !told.contains("hush"), "{told}");
+                }
+            }
+        }
         let told = parse("postgres://u:hu/sh@bar").unwrap_err();
         assert!(told.contains("%2F") && !told.contains("hu/"), "{told}");
         assert!(matches!(parse("sqlite:bar"), Ok(StorePlace::Folder(_))));
-    }
-
-    #[cfg(feature = "postgres")]
-    #[test]
-    fn our_parameters_are_taken_out_of_an_address() {
-        let mut url = "postgres://h/d?a=b&sslrootcert=%2Fa%20b&schema=x".to_owned();
-        assert_eq!(taken(&mut url, "schema").as_deref(), Some("x"));
-        assert_eq!(taken(&mut url, "sslrootcert").as_deref(), Some("/a b"));
-        assert_eq!(taken(&mut url, "schema"), None);
-        assert_eq!(url, "postgres://h/d?a=b");
-        assert_eq!(taken(&mut url, "a").as_deref(), Some("b"));
-        assert_eq!(url, "postgres://h/d");
-        assert_eq!(decoded("%4"), "%4");
-        assert_eq!(decoded("%zz%41"), "%zzA");
     }
 }

@@ -1,0 +1,158 @@
+//! An event store that goes on being used: what it has in clear is sealed where it is, and what is dead goes.
+
+#![allow(clippy::print_stderr)] // to skip loudly
+
+use oubliette::{
+    EventType, ExpectedRevision, Json, NewEvent, StreamName,
+    store::{EventStore, EventStoreExt, SqliteStore},
+};
+use serde_json::Value;
+
+use crate::world::{Ran, World};
+
+const POLICY: &str = r#"
+[[stream]]
+match = "user-{id}"
+layout = "split"
+public = ["/n"]
+
+[[stream]]
+match = "account-{id}"
+layout = "inline"
+public = ["/owner", "/amount"]
+owner = [ { event = "AccountOpened", add = "{/owner}" } ]
+"#;
+
+fn block_on<T>(run: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(run)
+}
+
+/// What an application wrote before anybody thought of forgetting.
+async fn fill(store: &impl EventStore) {
+    for n in 0..40 {
+        for (stream, event_type, data) in [
+            (format!("user-{n}"), "UserRegistered", format!(r#"{{"n":{n},"name":"Mustermann"}}"#)),
+            (
+                format!("account-{n}"),
+                "AccountOpened",
+                format!(r#"{{"owner":"user-{n}","iban":"DE8937"}}"#),
+            ),
+        ] {
+            let event =
+                NewEvent::new(EventType::new(event_type).unwrap(), Json::parse(&data).unwrap());
+            let stream = StreamName::new(stream).unwrap();
+            store.append_to(&stream, ExpectedRevision::Any, vec![event]).await.unwrap();
+        }
+    }
+}
+
+/// From clear events to a forgetting of which nothing is left, over whatever store this is.
+fn walk(world: &World, first: &[&str]) {
+    world.write("policy.toml", POLICY);
+    let create = [first, &["vault", "create", "--policy", "policy.toml"]].concat();
+    // Events in clear, which nobody said to keep.
+    let told = world.fails(1, &create);
+    assert!(!told.contains("Mustermann"), "{told}");
+    world.ok(&[&create[..], &["--with-events"]].concat());
+    assert_eq!(world.json(&["read-all"]).len(), 80);
+    assert!(world.ok(&["read", "user-7"]).contains("Mustermann"));
+
+    let told = world.ok(&["seal-existing"]);
+    // At a server the note whose events they are is one of them.
+    assert!(told.contains("80 events sealed; ") && told.contains("; 0 in clear"), "{told}");
+    let again = world.json(&["seal-existing"]).remove(0);
+    assert_eq!(again["sealed"], 0);
+    assert!(again["already"].as_u64().unwrap() >= 80, "{again}");
+    assert!(!world.ok(&["--no-vault", "read-all"]).contains("Mustermann"));
+    assert!(world.ok(&["read", "user-7"]).contains("Mustermann"));
+    // What comes now is split; what was there stays in one piece.
+    world.ok(&["append", "user-50", "UserRegistered", "--data", r#"{"n":50,"name":"Erika"}"#]);
+
+    for who in ["user-7", "user-50"] {
+        world.ok(&["forget", who, "--reason", "asked", "--yes"]);
+    }
+    let before = world.json(&["read-all"]);
+    let storage = world.json(&["storage"]).remove(0);
+    let dead = storage["total"]["dead_bytes"].as_u64().unwrap();
+    assert!(dead > 3 * 60, "{storage}");
+    let shown = world.ok(&["storage"]);
+    assert!(shown.contains("user-{id}") && shown.contains("account-{id}"), "{shown}");
+    assert!(
+        shown.contains("`oubliette purge` removes") && shown.contains("of 3 events"),
+        "{shown}"
+    );
+
+    let told = world.fails(2, &["purge"]);
+    assert!(told.contains("--yes"), "{told}");
+    let Ran { code, stdout, stderr } = world.run(&["purge", "--yes"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("1 private half removed, 2 events emptied"), "{stdout}");
+    assert!(stderr.contains("it may still be in"), "{stderr}");
+    let again = world.json(&["purge", "--yes"]).remove(0);
+    assert_eq!((&again["removed"], &again["emptied"]), (&Value::from(0), &Value::from(0)));
+    assert_eq!(world.json(&["read-all"]), before, "it reads as before");
+    let storage = world.json(&["storage"]).remove(0);
+    assert_eq!(storage["total"]["dead_bytes"], 0, "{storage}");
+    assert!(world.ok(&["verify"]).contains("everything is as it should be"));
+}
+
+#[test]
+fn a_folder_of_clear_events_is_sealed_in_place_and_purged() {
+    let world = World::new();
+    block_on(async { fill(&SqliteStore::create(world.path("old")).unwrap()).await });
+    assert!(world.finds("old", "Mustermann"));
+    walk(&world, &["--store", "old"]);
+    assert!(!world.finds("old", "Mustermann") && !world.finds("old", "DE8937"));
+}
+
+#[cfg(all(unix, feature = "postgres"))]
+#[test]
+fn a_database_of_clear_events_is_sealed_in_place_and_purged() {
+    let Some(server) = crate::stores::postgres() else { return };
+    let (world, url) = (World::new(), server.database());
+    block_on(async {
+        fill(&oubliette_postgres::PostgresStore::create(&url).await.unwrap()).await;
+    });
+    walk(&world, &["--store", &url]);
+}
+
+#[test]
+fn a_store_that_somebody_else_sealed_is_not_taken_for_clear() {
+    let world = World::new();
+    world.ok(&["--dir", "other", "--root", "other.root", "append", "user-1", "T"]);
+    let create = ["--store", "other/events", "vault", "create", "--with-events"];
+    let told = world.fails(1, &create);
+    assert!(told.contains("nothing but events in clear"), "{told}");
+    assert!(!world.path("oubliette-data").exists());
+    // Nothing that stands in the way was made, and the other goes on.
+    assert!(world.ok(&["--dir", "other", "verify"]).contains("as it should be"));
+    // A store that nobody noted, in which one event is sealed.
+    let copied = SqliteStore::create(world.path("copied")).unwrap();
+    block_on(async {
+        let from = SqliteStore::open(world.path("other/events")).unwrap();
+        oubliette::store::copy(&from, &copied, None, &mut Some, &mut |_| {}).await.unwrap();
+    });
+    drop(copied);
+    let told = world.fails(1, &["--store", "copied", "vault", "create", "--with-events"]);
+    assert!(told.contains("nothing but events in clear"), "{told}");
+    assert!(!world.path("oubliette-data").exists());
+}
+
+#[test]
+fn an_event_that_is_refused_stays_in_clear_and_is_named() {
+    let world = World::new();
+    block_on(async {
+        let store = SqliteStore::create(world.path("old")).unwrap();
+        fill(&store).await;
+        let event = NewEvent::new(EventType::new("T").unwrap(), Json::parse("{}").unwrap());
+        let stream = StreamName::new("erika@example.org").unwrap();
+        store.append_to(&stream, ExpectedRevision::Any, vec![event]).await.unwrap();
+    });
+    world.write("policy.toml", POLICY);
+    let create = ["--store", "old", "vault", "create", "--with-events", "--policy", "policy.toml"];
+    world.ok(&create);
+    let Ran { code, stdout, .. } = world.run(&["seal-existing"]);
+    assert_eq!(code, 1, "{stdout}");
+    assert!(stdout.contains("80 events sealed") && stdout.contains("1 in clear"), "{stdout}");
+    assert!(stdout.contains("stays in clear: ") && stdout.contains("looks like"), "{stdout}");
+}
