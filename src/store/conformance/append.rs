@@ -174,6 +174,8 @@ pub(super) async fn stale_append_writes_nothing(kit: &Kit<'_>) -> Decision {
         (&empty, StreamExists, None),
         (&empty, Exact(first), None),
         (&empty, Exact(Revision(0)), None),
+        // To some servers a number for "no stream".
+        (&empty, Exact(Revision(u64::MAX)), None),
     ];
     for (stream, expected, actual) in wrong {
         let append = Append::new(stream.clone(), expected, kit.events(2)?);

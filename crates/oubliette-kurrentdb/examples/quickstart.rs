@@ -1,0 +1,49 @@
+//! A bank's user in KurrentDB, and then forgotten.
+//!
+//! ```text
+//! kurrentd --insecure        # for trying it out: without TLS, and without users
+//! cargo run -p oubliette-kurrentdb --example kurrentdb_quickstart
+//! ```
+#![allow(clippy::print_stdout)]
+
+use std::{error::Error, path::Path};
+
+use oubliette::*;
+use oubliette_kurrentdb::KurrentStore;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::var("KURRENTDB_URL")
+        .unwrap_or_else(|_| "kurrentdb://localhost:2113?tls=false".to_owned());
+    run(&address, Path::new("bank")).await
+}
+
+pub(crate) async fn run(address: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let store = KurrentStore::open(address).await?;
+    for doubt in store.doubts() {
+        println!("note: {doubt}");
+    }
+    // The keys. The root slot belongs outside of every backup: here it is only beside the vault.
+    let (vault, root) = (folder.join("vault"), folder.join("vault.root"));
+    let vault = match Vault::open(&vault, root.as_path()) {
+        Err(OpenVaultError::NotFound(_)) => Vault::create(&vault, root.as_path())?,
+        opened => opened?,
+    };
+    let bank = Oubliette::open(store, vault, Policy::sealed_by_default()).await?;
+
+    let user = StreamName::new(format!("user-{}", EventId::random()))?;
+    for (name, data) in [("Registered", r#"{"name":"Annika"}"#), ("Moved", r#"{"to":"Leipzig"}"#)] {
+        let event = NewEvent::new(EventType::new(name)?, Json::parse(data)?);
+        bank.append_to(&user, ExpectedRevision::Any, vec![event]).await?;
+    }
+    for event in bank.events(&user, ReadOptions::default()).await? {
+        let data = event.data.as_ref().and_then(Payload::as_json);
+        println!("{} {} {data:?}", event.revision, event.event_type);
+    }
+
+    bank.forget(&Subject::of(&user), "she asked").await?;
+    for event in bank.events(&user, ReadOptions::default()).await? {
+        println!("{} {}: {} parts gone", event.revision, event.event_type, event.shredded.len());
+    }
+    Ok(())
+}
