@@ -99,7 +99,7 @@ impl<S: EventStore> Oubliette<S> {
             family.events += 1;
             family.bytes += event.bytes;
             family.unreadable += u64::from(event.kind == Weight::Unknown);
-            if let Some(dead) = event.dead {
+            if let Some(dead) = event.dead.filter(|dead| dead.bytes > 0) {
                 family.dead_events += 1;
                 family.dead_bytes += dead.bytes;
             }

@@ -14,8 +14,8 @@ use crate::{
         document::{Document, Stored},
         tombstone::{self, Unvouched},
     },
-    policy::EventFacts,
-    store::{Direction, EventStore, EventStoreExt, ReadOptions, StoreError},
+    policy::{CutEvent, EventFacts},
+    store::{Direction, EventStore, EventStoreExt, ReadAllOptions, ReadOptions, StoreError},
     vault::{KeyLookup, Tagged, Vault},
 };
 
@@ -57,6 +57,9 @@ pub(super) async fn survey<S: EventStore>(
             subject,
             keys,
         }));
+    }
+    if layer.may_be_clear(vault).map_err(CodecError::from)? {
+        survey.look_everywhere(plan).await?;
     }
     Ok(())
 }
@@ -152,6 +155,37 @@ impl<S: EventStore> Survey<'_, S> {
             }
         }
         Ok(found)
+    }
+
+    /// Looks for what is in clear and theirs in all other streams: of a store that had events before the layer was, the vault
+    /// does not know in which they are.
+    async fn look_everywhere(&self, plan: &mut Plan) -> Result<(), StoreError> {
+        let seen: HashSet<&StreamName> = plan.streams.iter().map(|one| &one.stream).collect();
+        let mut found: BTreeMap<StreamName, u64> = BTreeMap::new();
+        let mut events = self.layer.store.read_all(ReadAllOptions::default());
+        while let Some(event) = self.layer.next(&mut events).await? {
+            if event.is_bookkeeping() || event.is_tombstone() {
+                continue;
+            }
+            let in_clear = matches!(Document::of(&event), Ok(Document::Clear));
+            let Some(event) = self.layer.under_its_stream(event).filter(|_| in_clear) else {
+                continue;
+            };
+            let RecordedEvent { stream, event_type, data: Some(data), metadata, .. } = &event
+            else {
+                continue;
+            };
+            let facts = EventFacts { stream, event_type, subject: None };
+            let cut = self.layer.policy().cut(&facts, data, metadata.as_ref());
+            let theirs =
+                |cut: CutEvent| cut.parts.iter().any(|part| self.losses.contains(&part.subject));
+            if !seen.contains(stream) && cut.is_ok_and(theirs) {
+                *found.entry(stream.clone()).or_default() += 1;
+            }
+        }
+        let untouched = |(stream, events)| Untouched { stream, events };
+        plan.unsealed.extend(found.into_iter().map(untouched));
+        Ok(())
     }
 
     /// Counts an event, under its logical stream, as what it is. A token hides nothing: what has

@@ -33,6 +33,8 @@ pub(crate) struct Weighed {
     pub(crate) bytes: u64,
     /// How many of them are dead, and how they go; `None`: none are.
     pub(crate) dead: Option<Dead>,
+    /// Whether something of it is purged already.
+    pub(crate) purged: bool,
 }
 
 /// What an event is, to whoever counts bytes.
@@ -57,8 +59,8 @@ pub(crate) struct Dead {
 /// How it goes.
 #[derive(Debug)]
 pub(crate) enum Way {
-    /// The private half as a whole, since nothing in it lives.
-    Half(Removed),
+    /// The private half as a whole, since nothing in it lives; or stubs in it, where the store keeps it.
+    Half(Removed, Option<Box<Rewritten>>),
     /// Stubs take the place of tokens.
     Stubs(Box<Rewritten>),
     /// It stays: nothing vouches that the event is what it says.
@@ -85,6 +87,7 @@ impl<S: EventStore> Oubliette<S> {
 
 impl<S: EventStore> Layer<S> {
     async fn weigh(&self, joined: Joined, vault: &dyn Keeper) -> Option<Weighed> {
+        let mut purged = false;
         let (event, kind, dead, bytes) = match joined {
             Joined::CaughtUp => return None,
             Joined::Misplaced(event, _) | Joined::LoneHalf(event) => {
@@ -104,6 +107,8 @@ impl<S: EventStore> Layer<S> {
                 match document_of(&event, read, Some(vault), false).await {
                     Ok(Document::Clear) => (event, Weight::Event, None, bytes),
                     Ok(Document::Stored(stored)) => {
+                        // Stubs stand for the tokens of a private half that is gone as well.
+                        purged = stored.tokens.iter().any(Token::is_stub);
                         let dead = self.dead(vault, &event, half, stored).await;
                         (event, Weight::Event, dead, bytes)
                     }
@@ -112,7 +117,7 @@ impl<S: EventStore> Layer<S> {
             }
         };
         let RecordedEvent { stream, revision, id, position, .. } = event;
-        Some(Weighed { stream, revision, id, position, kind, bytes: bytes as u64, dead })
+        Some(Weighed { stream, revision, id, position, kind, bytes: bytes as u64, dead, purged })
     }
 
     /// What is dead of an event that reads, whose private half is `half`, where it has one that is there.
@@ -146,16 +151,25 @@ impl<S: EventStore> Layer<S> {
         let way = match (half, names) {
             _ if !vouched => Way::Unvouched,
             (Some(half), Some(names)) if all_dead => {
-                Way::Half(Removed { stream: names.private, revision: half.revision, id: half.id })
+                let (revision, id) = (half.revision, half.id);
+                let removed = Removed { stream: names.private.clone(), revision, id };
+                let stubs = (!dead.is_empty()).then(|| stubs_in(names.private, half, &dead));
+                Way::Half(removed, stubs.flatten().map(Box::new))
             }
-            (Some(half), Some(names)) => stubs_in(names.private, half, &dead)?,
+            (Some(half), Some(names)) => {
+                Way::Stubs(Box::new(stubs_in(names.private, half, &dead)?))
+            }
             // Its halves have no names here: another policy split it.
             (Some(_), None) => Way::Unvouched,
-            (None, _) => stubs_in(event.stream.clone(), event.clone(), &dead)?,
+            (None, _) => {
+                Way::Stubs(Box::new(stubs_in(event.stream.clone(), event.clone(), &dead)?))
+            }
         };
         let bytes = match &way {
-            Way::Stubs(changed) => bytes_of(&changed.from) - bytes_of(&changed.to),
-            Way::Half(_) => whole_half,
+            Way::Stubs(changed) => shrinks_by(changed),
+            // With stubs alone in it, it is not worth a word.
+            Way::Half(..) if dead.is_empty() => 0,
+            Way::Half(..) => whole_half,
             Way::Unvouched => {
                 dead.iter().map(|token| token.text_len() - token.stub().text_len()).sum()
             }
@@ -164,12 +178,17 @@ impl<S: EventStore> Layer<S> {
     }
 }
 
+/// How many bytes less there are afterwards.
+pub(super) fn shrinks_by(changed: &Rewritten) -> usize {
+    bytes_of(&changed.from).saturating_sub(bytes_of(&changed.to))
+}
+
 fn bytes_of(stored: &Stored) -> usize {
     stored.data.as_bytes().len() + stored.metadata.as_ref().map_or(0, |json| json.as_str().len())
 }
 
 /// The stored event with stubs in the place of these tokens. All else stays as it is spelled.
-fn stubs_in(stream: StreamName, event: RecordedEvent, dead: &[Token]) -> Option<Way> {
+fn stubs_in(stream: StreamName, event: RecordedEvent, dead: &[Token]) -> Option<Rewritten> {
     let RecordedEvent { revision, id, data, metadata, .. } = event;
     let from = Stored { data: data?, metadata };
     // A token's text is nowhere by accident, and has no character that JSON could escape.
@@ -188,5 +207,5 @@ fn stubs_in(stream: StreamName, event: RecordedEvent, dead: &[Token]) -> Option<
         }
     };
     let to = Stored { data, metadata: from.metadata.as_ref().map(in_text) };
-    Some(Way::Stubs(Box::new(Rewritten { stream, revision, id, from, to })))
+    Some(Rewritten { stream, revision, id, from, to })
 }

@@ -19,7 +19,7 @@ use crate::{
         EventId, Generation, KeyId, OwnerChange, Payload, PolicyDigest, RecordedEvent, StreamName,
         Subject, Timestamp,
     },
-    store::{EventStore, ReadAllOptions, StoreError},
+    store::{Capability, EventStore, ReadAllOptions, StoreError},
     vault::{
         AdmissionRequest, MemoKind, OwnerBackfill, SubjectState, Tagged, Tenure, Vault, VaultError,
     },
@@ -54,6 +54,8 @@ impl OwnersError {
 
 /// There is one of each vault's.
 const LOOKED: [u8; 16] = [0; 16];
+/// Likewise: that nothing is in clear that the layer would seal.
+const SEALED: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 /// What looking through the store for owners came to.
 ///
@@ -466,15 +468,37 @@ impl<S: EventStore> Layer<S> {
         Ok(looked.is_none_or(|looked| looked.as_slice() != digest))
     }
 
+    /// Notes that the whole store was read, and nothing in it is in clear that the layer would seal.
+    pub(crate) async fn mark_sealed(&self, vault: &Vault) -> Result<(), VaultError> {
+        match vault.is_read_only() || !self.may_be_clear(vault)? {
+            true => Ok(()),
+            false => vault.put_memo(MemoKind::Owners, SEALED, &[]).await,
+        }
+    }
+
+    /// Whether anybody may be in an event that was stored in clear, before the layer was, in a stream in which they have no
+    /// key, and it can be looked for: not in a store that does not read all streams.
+    pub(crate) fn may_be_clear(&self, vault: &Vault) -> Result<bool, VaultError> {
+        let reads_all = self.store.capabilities().has(Capability::ReadAll);
+        Ok(reads_all && vault.memo(MemoKind::Owners, SEALED)?.is_none())
+    }
+
     /// In a store that is empty there is nothing to look through.
     pub(super) async fn mark_if_empty(&self, vault: &Vault) -> Result<(), StoreError> {
         let failed = |error: VaultError| StoreError::from(super::CodecError::from(error));
-        if vault.is_read_only() || !self.may_miss_owners(vault).map_err(failed)? {
+        if vault.is_read_only() {
+            return Ok(());
+        }
+        let miss_owners = self.may_miss_owners(vault).map_err(failed)?;
+        if !miss_owners && !self.may_be_clear(vault).map_err(failed)? {
             return Ok(());
         }
         let first = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
         if self.store.read_all(first).try_next().await?.is_none() {
-            self.mark_looked(vault).await.map_err(failed)?;
+            if miss_owners {
+                self.mark_looked(vault).await.map_err(failed)?;
+            }
+            self.mark_sealed(vault).await.map_err(failed)?;
         }
         Ok(())
     }

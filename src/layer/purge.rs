@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     Oubliette,
-    dead::{Dead, Way, Weighed},
+    dead::{Dead, Way, Weighed, shrinks_by},
 };
 use crate::{
     event::{EventId, Position, Revision, StreamName, Subject},
@@ -66,6 +66,7 @@ pub struct Purged {
     #[serde(flatten)]
     pub counts: PurgedSoFar,
     /// Events whose dead ciphertext stays: the first thousand of them.
+    #[serde(rename = "left_events")]
     pub left: Vec<LeftDead>,
     /// Where what went may still be, each in a sentence that says what to do about it.
     pub former_contents: Vec<String>,
@@ -113,6 +114,7 @@ impl<S: EventStore> Oubliette<S> {
             left: Vec::new(),
         };
         let mut settled: HashSet<StreamName> = HashSet::new();
+        let mut purged = false;
         let mut events = self.weighed(keeper.clone());
         loop {
             let (mut batch, mut last) = (Vec::new(), None);
@@ -120,6 +122,7 @@ impl<S: EventStore> Oubliette<S> {
             while batch.len() < BATCH && looked_at < 16 * BATCH {
                 let Some(weighed) = events.try_next().await? else { break };
                 (looked_at, last) = (looked_at + 1, Some(weighed.position));
+                purged |= weighed.purged;
                 if weighed.dead.is_none() {
                     continue;
                 }
@@ -138,8 +141,10 @@ impl<S: EventStore> Oubliette<S> {
             purging.counts.up_to = Some(last);
             progress(purging.counts);
         }
+        // Also where a purge before this one did all there was to do: it may have been cut off before it cleared away what it left,
+        // or told of something that is done since.
         let former_contents = match purging.counts.removed + purging.counts.emptied {
-            0 => Vec::new(),
+            0 if !purged => Vec::new(),
             _ => beneath.scrub().await?,
         };
         let Purging { counts, left, .. } = purging;
@@ -177,7 +182,7 @@ impl Purging<'_> {
             let Some(Dead { bytes, way, .. }) = dead else { continue };
             let from = From { stream, revision, id, bytes };
             match way {
-                Way::Half(half) => removed.push((from, half)),
+                Way::Half(half, stubs) => removed.push((from, half, stubs)),
                 Way::Stubs(changed) if self.rewriting.is_some() => emptied.push((from, *changed)),
                 Way::Stubs(_) => self.leave(
                     from,
@@ -190,15 +195,25 @@ impl Purging<'_> {
             }
         }
         if !removed.is_empty() {
-            let (from, halves): (Vec<_>, Vec<_>) = removed.into_iter().unzip();
+            let halves = removed.iter().map(|(_, half, _)| half.clone()).collect();
             let done = self.beneath.remove(halves).await?;
-            for (from, done) in from.into_iter().zip(done) {
-                match done {
-                    true => {
+            for ((from, _, stubs), done) in removed.into_iter().zip(done) {
+                match (done, stubs.filter(|_| self.rewriting.is_some())) {
+                    (true, _) => {
                         self.counts.removed += 1;
                         self.counts.bytes += from.bytes;
                     }
-                    false => self.leave(from, "the store keeps its private half for now: do it again when more was appended"),
+                    // The half stays, since the store counts from it; what is dead in it does not.
+                    (false, Some(stubs)) => {
+                        let bytes = shrinks_by(&stubs) as u64;
+                        emptied.push((From { bytes, ..from }, *stubs));
+                    }
+                    // There are stubs in it alone.
+                    (false, None) if from.bytes == 0 => {}
+                    (false, None) => self.leave(
+                        from,
+                        "the store keeps its private half for now: do it again when more was appended",
+                    ),
                 }
             }
         }

@@ -16,6 +16,7 @@ use super::{
     document::{Document, Notes},
     placement::Placement,
     sealing::{Prepared, SealedEvent, Work, owned, prepare},
+    tombstone,
 };
 use crate::{
     event::{EventId, NewEvent, Position, RecordedEvent, Revision, StreamName},
@@ -68,6 +69,7 @@ pub struct SealedExisting {
     #[serde(flatten)]
     pub counts: SealedSoFar,
     /// Events that stay in clear: the first thousand of them.
+    #[serde(rename = "left_events")]
     pub left: Vec<LeftInClear>,
     /// Where what they were may still be, each in a sentence that says what to do about it.
     pub former_contents: Vec<String>,
@@ -77,7 +79,9 @@ impl<S: EventStore> Oubliette<S> {
     /// Seals, in the store beneath, what is there in clear, as the policy has it. `beneath` is that store, the same that this
     /// layer is around, by the trait that lets it change events. Repeatable, and it can be cut off: what is sealed is passed over.
     ///
-    /// Afterwards the store clears away what the events were, as far as it can; what it cannot reach is named.
+    /// Afterwards the store clears away what the events were, as far as it can, each time anew; what it cannot reach is named. And where
+    /// nothing stays in clear, the vault notes it: until then each [plan](Oubliette::plan) reads the whole store, because a
+    /// person may be in clear anywhere.
     ///
     /// ```
     /// use oubliette::*;
@@ -121,10 +125,15 @@ impl<S: EventStore> Oubliette<S> {
             sealing.counts.up_to = Some(last);
             progress(sealing.counts);
         }
-        let former_contents = match sealing.counts.sealed {
+        // Also where nothing was left to seal: the one before may have been cut off before it cleared away what it left.
+        let looked_at = sealing.counts.sealed + sealing.counts.already;
+        let former_contents = match looked_at {
             0 => Vec::new(),
             _ => beneath.scrub().await?,
         };
+        if let (0, Some(vault)) = (sealing.counts.left, self.vault()) {
+            self.layer.mark_sealed(vault).await.map_err(CodecError::from)?;
+        }
         let Sealing { counts, left, .. } = sealing;
         Ok(SealedExisting { counts, left, former_contents })
     }
@@ -155,6 +164,14 @@ impl<S: EventStore> Sealing<'_, S> {
         while batch.len() < BATCH && bytes < BATCH_BYTES && looked_at < 16 * BATCH {
             let Some(event) = events.try_next().await? else { break };
             (looked_at, last) = (looked_at + 1, Some(event.position));
+            if event.is_tombstone() && !self.is_genuine(&event).await? {
+                self.leave(
+                    &event,
+                    "it has the type of a tombstone, and is none of this vault's: an event of yours needs another type"
+                        .to_owned(),
+                );
+                continue;
+            }
             match is_in_clear(&event) {
                 Ok(true) => {
                     bytes += event.bytes();
@@ -165,6 +182,12 @@ impl<S: EventStore> Sealing<'_, S> {
             }
         }
         Ok((batch, last))
+    }
+
+    /// Whether an event of the type of a tombstone is this vault's word.
+    async fn is_genuine(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
+        let Some(event) = self.layer.under_its_stream(event.clone()) else { return Ok(false) };
+        Ok(tombstone::judge(&*self.keeper, &event).await.map_err(CodecError::from)?.is_ok())
     }
 
     fn leave(&mut self, event: &RecordedEvent, why: String) {

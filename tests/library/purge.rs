@@ -162,8 +162,9 @@ async fn what_is_dead_goes_and_all_reads_as_before() {
         assert_eq!(bank.storage(|_| ()).await.unwrap().total().dead_bytes, 0);
         let again = bank.purge(&events, |_| ()).await.unwrap();
         assert_eq!(
+            // What a purge that was cut off left is cleared away by the next one.
             (again.counts.removed, again.counts.emptied, again.former_contents.len()),
-            (0, 0, 0),
+            (0, 0, 1),
             "{layout}"
         );
         let shape = shape(&all(&bank, "user-1").await);
@@ -291,7 +292,7 @@ async fn an_event_that_nothing_vouches_for_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_revision_and_no_position_is_given_again() {
-    async fn holds(store: &(impl Purge + EventStore)) {
+    async fn holds(store: &impl Purge) {
         let three = || (0..3).map(|n| event("Paid", &format!(r#"{{"n":{n}}}"#))).collect();
         let wide = store.append_to(&stream("a"), ExpectedRevision::Any, three()).await.unwrap();
         let events = everything(store).await;

@@ -112,9 +112,10 @@ async fn what_was_in_clear_is_sealed_where_it_is_and_goes_with_its_person() {
         assert_eq!(after.metadata, before.metadata);
     }
     let again = bank.seal_existing(&events, |_| {}).await.unwrap();
+    // What a run that was cut off left is cleared away by the next one.
     assert_eq!(
         (again.counts.sealed, again.counts.already, again.former_contents.len()),
-        (0, 800, 0)
+        (0, 800, 1)
     );
 
     bank.forget(&subject("user-7"), "asked").await.unwrap();

@@ -28,7 +28,7 @@ use super::{
     exit::{CliError, Exit},
     open::{Globals, Store},
     output::{Out, agree, count, note},
-    stores::{PlaceParser, warning},
+    stores::{PlaceParser, stores_to_copy, warning},
     watch::Watch,
 };
 use target::Target;
@@ -43,6 +43,8 @@ Examples:
   oubliette migrate --from old/events --policy policy.toml
   oubliette migrate --from postgres://app@db/shop?schema=clear
   oubliette migrate --from old/events --to postgres://app@db/shop
+
+OUBLIETTE_FROM_PASSWORD holds the password of a source at a server.
 
 Event ids, streams, types, payloads, metadata and order stay, and so do times
 and revisions where the target can keep them; it is said where it cannot. What
@@ -138,7 +140,7 @@ pub(super) async fn run(
 
 /// Opens the store that is to be copied, beneath any layer.
 async fn source(globals: &Globals, place: &StorePlace) -> Result<OpenedStore, CliError> {
-    let folder = globals.folder();
+    let folder = globals.folder().with_stores(stores_to_copy());
     let vaults = match folder.vaults_of(place).await {
         Ok(vaults) => vaults,
         Err(error) => {

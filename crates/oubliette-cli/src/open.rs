@@ -147,6 +147,17 @@ fn patience(text: &str) -> Result<Duration, String> {
     if wait > day { Err("at most a day, 24h".to_owned()) } else { Ok(wait) }
 }
 
+/// What `purge` can remove from an event store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purges {
+    /// All that is dead.
+    All,
+    /// Private halves alone.
+    Halves,
+    /// Nothing.
+    Nothing,
+}
+
 /// What the command line works on.
 pub(super) type Store = Oubliette<AnyStore>;
 
@@ -169,6 +180,14 @@ impl Globals {
     /// As of [`Globals::open_existing`]; where the store's adapter cannot.
     pub(super) async fn open_to_change(&self) -> Result<(Store, Arc<dyn Purge>), CliError> {
         let mut parts = self.when_free(&self.unlocked()?, Access::Existing).await?;
+        let is_policy =
+            |told: &Note| matches!(told, Note::Error(FolderError::PolicyChanged { .. }));
+        if let Some(at) = parts.notes.iter().position(is_policy)
+            && let Note::Error(error) = parts.notes.swap_remove(at)
+        {
+            // As for an append: by which policy it is sealed, is for good.
+            return Err(error.into());
+        }
         let changing = parts.changing.take();
         let completed = parts.oubliette.completed().to_vec();
         let store = self.told(parts)?;
@@ -177,6 +196,19 @@ impl Globals {
             CliError::failed("this event store takes events, and changes none that it has")
         })?;
         Ok((store, changing))
+    }
+
+    /// As [`Globals::open_existing`], and what `purge` can remove there.
+    pub(super) async fn open_with_purges(&self) -> Result<(Store, Purges), CliError> {
+        let parts = self.when_free(&self.unlocked()?, Access::Existing).await?;
+        let purges = match &parts.changing {
+            Some(store) if store.as_rewrite().is_some() => Purges::All,
+            Some(_) => Purges::Halves,
+            // It was opened to be read: what it could do is not known.
+            None if self.read_only => Purges::All,
+            None => Purges::Nothing,
+        };
+        Ok((self.told(parts)?, purges))
     }
 
     /// As [`Globals::open_existing`], with announcements that the user may name beside those of the store.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     exit::{CliError, Exit},
-    open::Globals,
+    open::{Globals, Purges},
     output::{Out, agree, count, note, stderr_style, to_stderr},
     tables::{self, cell, number},
     watch::Watch,
@@ -117,7 +117,7 @@ pub(super) async fn purge(
 /// Where what went may still be.
 pub(super) fn tell_former(globals: &Globals, former: &[String]) {
     for place in former {
-        note(globals.json, &format!("it may still be in {place}"));
+        note(globals.json, &format!("what is gone from the store may still be in {place}"));
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn storage(
     _: &StorageArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let store = globals.open_existing().await?;
+    let (store, purges) = globals.open_with_purges().await?;
     let mut watch = Watch::new(globals.json);
     let storage = store.storage(|events| watch.count(count(events, "event"))).await;
     watch.finish();
@@ -185,11 +185,14 @@ pub(super) async fn storage(
         count_of(storage.own_events, "tombstone or announcement", "tombstones and announcements"),
     ))?;
     if total.dead_bytes > 0 {
-        out.line(&format!(
-            "`oubliette purge` removes {}, of {}",
-            bytes(total.dead_bytes),
-            count(total.dead_events, "event")
-        ))?;
+        let (dead, events) = (bytes(total.dead_bytes), count(total.dead_events, "event"));
+        out.line(&match purges {
+            Purges::All => format!("`oubliette purge` removes {dead}, of {events}"),
+            Purges::Halves => format!(
+                "{dead}, of {events}, are dead; `oubliette purge` removes private halves alone: this store cannot change events"
+            ),
+            Purges::Nothing => format!("{dead}, of {events}, are dead and stay: this store removes nothing"),
+        })?;
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! Sealing in place what the event store has in clear.
 
+use std::io::{IsTerminal, stderr, stdin};
+
 use clap::Args;
 use oubliette::layer::{LeftInClear, SealedExisting};
 
 use super::{
     exit::{CliError, Exit},
     open::Globals,
-    output::{Out, count},
+    output::{Out, count, stderr_style, to_stderr},
     purge::tell_former,
     watch::Watch,
 };
@@ -23,6 +25,7 @@ Examples:
   oubliette --dir bank --store postgres://app@db/shop vault create \\
       --with-events --policy policy.toml
   oubliette --dir bank seal-existing
+  oubliette --dir bank seal-existing --yes --json
 
 Each event that is in clear gets the stored form that an append of it would have
 got by the policy. Ids, types, revisions, positions and times stay. Others may
@@ -37,14 +40,32 @@ what would bring somebody back.
 An event stays in one piece, also where the policy would split it today; and one
 that is refused stays in clear, is named and counted. Exit code 1 where there
 are any.")]
-pub(super) struct SealExistingArgs {}
+pub(super) struct SealExistingArgs {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
 
 pub(super) async fn run(
     globals: &Globals,
-    _: &SealExistingArgs,
+    args: &SealExistingArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
     let (store, changing) = globals.open_to_change().await?;
+    if !args.yes {
+        if !(stdin().is_terminal() && stderr().is_terminal()) {
+            return Err(CliError::usage("this changes the event store for good: say --yes"));
+        }
+        to_stderr(&format!(
+            "What is in clear is sealed by the adopted policy (`oubliette policy show`): whose an event is, is {} To go on, type yes:",
+            stderr_style().strong("decided now, for good."),
+        ));
+        let mut answer = String::new();
+        stdin().read_line(&mut answer)?;
+        if answer.trim() != "yes" {
+            return Err(CliError::failed("not confirmed; nothing was changed"));
+        }
+    }
     let rewriting = changing.as_rewrite().ok_or_else(|| {
         CliError::failed("this event store can remove events, and change none: nothing was sealed")
             .with_hint("`oubliette migrate --from` copies and seals them into another store")

@@ -129,6 +129,10 @@ fn in_words(report: &VerifyReport) -> Vec<String> {
     let [errors, warnings, notices] =
         [Severity::Error, Severity::Warning, Severity::Notice].map(|of| report.count(of));
     lines.push(match (errors, warnings) {
+        (0, 0) if events.unsealed > 0 => format!(
+            "what is sealed is as it should be; {} in clear, and whoever is in them is not forgotten: `oubliette seal-existing`",
+            count(events.unsealed, "event"),
+        ),
         (0, 0) if notices == 0 => "everything is as it should be".to_owned(),
         (0, 0) => format!("everything is as it should be; {}", count(notices, "notice")),
         _ => format!(

@@ -66,13 +66,15 @@ impl DataFolder {
         }
         // A server that cannot be reached, or has something else there, leaves no half a folder behind.
         let place = self.events();
-        let is_there = match &place {
-            StorePlace::Address(_) => true,
-            StorePlace::Folder(folder) => self.with_events && !is_empty(folder)?,
-        };
-        let events = match is_there {
+        let is_address = matches!(place, StorePlace::Address(_));
+        let events = match is_address || self.with_events {
             true => {
-                let events = self.open_events(&place, OpenMode::Create).await?;
+                // What is to be kept is there.
+                let mode = if self.with_events { OpenMode::Existing } else { OpenMode::Create };
+                let events = self.open_events(&place, mode).await?;
+                if self.with_events && events.is_empty().await? {
+                    return Err(FolderError::events_missing(self));
+                }
                 if !self.may_have(&events, None).await? && matches!(self.look()?, Found::Nothing) {
                     return Err(FolderError::store_taken(self));
                 }

@@ -39,6 +39,9 @@ pub enum PlaceError {
          name is written `./{0}:…`, or `sqlite:{0}:…`"
     )]
     Scheme(String),
+    /// It would be an address with a colon.
+    #[error("`{0}//` is no address: write `{0}://`; a folder of such a name is written `./{0}//…`")]
+    Colon(String),
     /// Nothing is said.
     #[error("it names neither a folder nor a server")]
     Empty,
@@ -87,6 +90,11 @@ impl FromStr for StorePlace {
     type Err = PlaceError;
 
     fn from_str(text: &str) -> Result<Self, PlaceError> {
+        if let Some((begin, _)) = text.split_once("//")
+            && SCHEMES.contains(&&*begin.to_ascii_lowercase())
+        {
+            return Err(PlaceError::Colon(begin.to_owned()));
+        }
         let Some((scheme, rest)) = scheme(text) else {
             return match text.is_empty() {
                 true => Err(PlaceError::Empty),
@@ -124,6 +132,9 @@ impl fmt::Display for StorePlace {
     }
 }
 
+/// What addresses begin with, and people forget the colon behind.
+const SCHEMES: [&str; 5] = ["postgres", "postgresql", "nats", "kafka", "sqlite"];
+
 /// What a text begins with, in lower case, and what is behind its colon. One letter is a drive.
 fn scheme(text: &str) -> Option<(String, &str)> {
     let (scheme, rest) = text.split_once(':')?;
@@ -153,9 +164,9 @@ struct AddressParts {
     secrets: Vec<String>,
 }
 
-/// Parameters of addresses that are secrets.
-const SECRETS: [&str; 7] =
-    ["password", "sslpassword", "passwd", "pass", "token", "auth_token", "secret"];
+/// What is in the names of parameters that are secrets, or hold one: of PostgreSQL, of NATS, and of librdkafka's settings.
+const SECRETS: [&str; 8] =
+    ["pass", "token", "secret", "sasl", "pem", "key", "credential", "config"];
 
 impl StoreAddress {
     fn new(scheme: String, text: &str) -> Result<Self, PlaceError> {
@@ -230,7 +241,7 @@ impl StoreAddress {
 /// Whether a parameter is a secret, or may be one by a name that is hard to read.
 fn is_secret(parameter: &str) -> bool {
     let name = parameter.split('=').next().unwrap_or_default().to_ascii_lowercase();
-    name.contains('%') || SECRETS.contains(&&*name)
+    name.contains('%') || SECRETS.iter().any(|secret| name.contains(secret))
 }
 
 /// A password as it stands in an address.

@@ -63,6 +63,14 @@ impl From<Lost> for Failed {
     }
 }
 
+/// The same server, without user and password.
+fn without_login(server: ServerAddr) -> Result<ServerAddr, JetStreamError> {
+    let mut url = server.into_inner();
+    let cleared = url.set_username("").and_then(|()| url.set_password(None));
+    cleared.map_err(|()| JetStreamError::Address)?;
+    ServerAddr::from_url(url).map_err(|_| JetStreamError::Address)
+}
+
 impl Link {
     /// Connects to one of the servers of an address; several are parted by commas.
     pub(crate) async fn connect(
@@ -88,6 +96,8 @@ impl Link {
             }
             Some((token, None)) => options.token(decoded(token)),
         };
+        // It logs the addresses that it is given.
+        let servers = servers.into_iter().map(without_login).collect::<Result<Vec<_>, _>>()?;
         let (tell_connected, connected) = watch::channel(0_u64);
         let (tell_denied, denied) = watch::channel(None);
         let options = options

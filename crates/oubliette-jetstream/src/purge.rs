@@ -32,12 +32,20 @@ impl Purge for JetStreamStore {
     }
 
     async fn scrub(&self) -> Result<Vec<String>, StoreError> {
-        Ok(vec![
+        let mut still = vec![
             "mirrors of the stream and streams that source from it, backups of the server's folder, and consumers that keep what they \
              read: each has copies of its own"
                 .to_owned(),
             "blocks of the server's disk that are free now: overwrite them".to_owned(),
-        ])
+        ];
+        if self.inner.facts.replicas > 1 {
+            still.push(
+                "the logs by which the servers of the cluster agree (`$SYS/_js_` in each server's folder), until they are compacted: \
+                 append on, or have the stream step down (`nats stream cluster step-down`) and look again"
+                    .to_owned(),
+            );
+        }
+        Ok(still)
     }
 }
 

@@ -178,12 +178,12 @@ pub enum PostgresError {
     )]
     Busy,
     /// The server has no room.
-    #[error("the disk of the PostgreSQL server is full: free some space, and append again")]
+    #[error("the disk of the PostgreSQL server is full: free some space, and do it again")]
     Full,
     /// Another transaction holds a stream for longer than the store waits.
     #[error(
-        "another transaction holds a stream of this append open: end it (pg_stat_activity shows who waits for whom), and append \
-         again"
+        "another transaction holds a stream or an event of this call open: end it (pg_stat_activity shows who waits for whom), \
+         and do it again"
     )]
     Held,
     /// A transaction that appends was begun too early.

@@ -32,7 +32,7 @@
 //!   again by its event ids: it is written once, or not.
 
 // `schema` is the format and the way to it, `connect` the pool, `append`, `restore` and `rewrite` the way in, `read` and `subscribe` the
-// way out. SQL that is longer than a line is in `schema/`.
+// way out, `scrub` what is done after events were changed. SQL that is longer than a line is in `schema/`.
 
 mod append;
 mod connect;
@@ -43,6 +43,7 @@ mod restore;
 mod rewrite;
 mod rows;
 mod schema;
+mod scrub;
 mod store;
 mod subscribe;
 mod table;

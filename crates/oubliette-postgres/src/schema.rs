@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 use crate::{
     Options, Payloads,
     error::{OpenError, PostgresError},
+    rewrite::REMOVED,
 };
 
 /// The oldest version of the server: older ones are no longer maintained, and lack what orders transactions for good.
@@ -198,9 +199,11 @@ async fn doubts(client: &Client) -> Result<Vec<String>, PostgresError> {
 /// Keeps numbers of transactions growing on a server that was filled from a dump: it counts from another number on.
 pub(crate) async fn wind(client: &mut Client, options: &Options) -> Result<(), PostgresError> {
     let schema = &options.schema;
+    // What was removed has had a number, too.
     // Running transactions may have written events with numbers above the oldest of them: those count as decided.
     let behind = format!(
-        "SELECT coalesce((SELECT max(e.tx) FROM {schema}.event e), -1) + 1 - c.ahead
+        "SELECT greatest((SELECT max(e.tx) FROM {schema}.event e),
+                (SELECT m.value::bigint FROM {schema}.meta m WHERE m.key = '{REMOVED}'), -1) + 1 - c.ahead
             - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
          FROM {schema}.clock c"
     );

@@ -7,16 +7,17 @@ use oubliette::{
     TaskError,
     event::{Position, RecordedEvent, StreamName},
     store::{
-        Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions,
-        ReadOptions, Purge, Removed, Rewrite, Rewritten, StoreError, Subscription, check_appends, check_restored,
+        Append, Appended, Capabilities, EventStore, EventStream, Filter, Purge, ReadAllOptions,
+        ReadOptions, Removed, Rewrite, Rewritten, StoreError, Subscription, check_appends,
+        check_restored,
     },
 };
 use tokio::runtime::Handle;
 
 use crate::{
     OpenError, Options, Payloads, append,
-    connect::{Manager, Pool, pool, timeouts},
-    read, restore, rewrite, schema, subscribe,
+    connect::{Manager, Pool, pool},
+    read, restore, rewrite, schema, scrub, subscribe,
 };
 
 /// Events in tables of a PostgreSQL database. A clone is the same store.
@@ -34,13 +35,6 @@ pub(crate) struct Inner {
     pub(crate) patience: Duration,
     pub(crate) signals: subscribe::Signals,
     doubts: Vec<String>,
-}
-
-impl Inner {
-    /// What sets a connection's limits.
-    pub(crate) fn timeouts(&self) -> String {
-        timeouts(self.patience)
-    }
 }
 
 impl PostgresStore {
@@ -244,7 +238,8 @@ impl Purge for PostgresStore {
     }
 
     async fn scrub(&self) -> Result<Vec<String>, StoreError> {
-        rewrite::scrub(&self.inner).await
+        let table = format!("{}.event", self.inner.schema);
+        scrub::scrub(&self.inner.pool, self.inner.patience, &table).await
     }
 }
 

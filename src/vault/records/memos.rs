@@ -16,6 +16,7 @@
 //! | 8 era | 4 zeros, its order among the vault's eras(8), its name(4) | 32 bytes: its secret (see [`super::eras`]) |
 //! | 9 claim | of the event | `H(dependent)`(16), since when(8) in microseconds (see [`super::super::commit::unsettled`]) |
 //! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read. No backup has it |
+//! | 10 owners | 15 zeros, 1 | nothing: the whole store was read, and nothing was in clear that the layer would seal. No backup has it |
 //! | 11 believed | of an event | JSON: `believed` and `passed`, lists of announcements in it, each by its `event`, its `signer` and the `digest` of what is signed: what the operator said of them (`src/erasure/witness/doubt.rs`) |
 //!
 //! In memos of kind 4, the `digest` in `at` is SHA-256 over the type of the event, and its data in canonical form or its

@@ -15,6 +15,11 @@ const STREAM: &str = "OUBLIETTE";
 /// two on one server do not get in each other's way.
 pub(super) async fn open(mut url: String, mode: OpenMode) -> Result<OpenedStore, StoreError> {
     let (prefix, replicas) = (taken(&mut url, "prefix"), taken(&mut url, "replicas"));
+    if url.contains('?') {
+        let why =
+            "behind the address of a NATS server stand `prefix` and `replicas`, and nothing else";
+        return Err(StoreError::backend(false, why));
+    }
     let (server, stream) = split(&url);
     let prefix = prefix.unwrap_or_else(|| stream.to_ascii_lowercase());
     let mut options = JetStreamOptions::new(server).stream(stream).prefix(prefix);

@@ -21,6 +21,9 @@ use super::known::Told;
 /// Holds the password of an event store: it is neither noted nor to be seen in the list of processes.
 pub(super) const PASSWORD: &str = "OUBLIETTE_STORE_PASSWORD";
 
+/// The same of the store that `migrate --from` reads, which may be somebody else's.
+pub(super) const FROM_PASSWORD: &str = "OUBLIETTE_FROM_PASSWORD";
+
 /// What addresses begin with, and the feature of this program that opens them.
 const SCHEMES: [(&str, &str); 4] = [
     ("postgres", "postgres"),
@@ -81,19 +84,28 @@ impl TypedValueParser for PlaceParser {
 /// What to say of an address that holds a password; nothing, where it holds none.
 pub(super) fn warning(option: &str, place: &StorePlace) -> Option<String> {
     let address = place.address().filter(|address| address.has_password())?;
+    let variable = if option == "--from" { FROM_PASSWORD } else { PASSWORD };
     Some(format!(
         "the address behind {option} holds a password, and anybody on this machine can see command lines: leave it out \
-         ({address}) and set {PASSWORD}; it is not noted"
+         ({address}) and set {variable}; it is not noted"
     ))
 }
 
 /// Opens event stores for a data folder.
 pub(super) fn stores() -> Arc<dyn OpenStore> {
-    Arc::new(Stores)
+    Arc::new(Stores { password: PASSWORD })
+}
+
+/// The same, for the store that `migrate --from` reads.
+pub(super) fn stores_to_copy() -> Arc<dyn OpenStore> {
+    Arc::new(Stores { password: FROM_PASSWORD })
 }
 
 #[derive(Debug)]
-struct Stores;
+struct Stores {
+    /// The variable that holds the password.
+    password: &'static str,
+}
 
 #[async_trait]
 impl OpenStore for Stores {
@@ -105,11 +117,12 @@ impl OpenStore for Stores {
         if let Some(refusal) = refusal(address.scheme()) {
             return Err(StoreError::backend(false, refusal));
         }
-        let password = match env::var(PASSWORD) {
+        let password = match env::var(self.password) {
             Ok(password) => Some(password).filter(|password| !password.is_empty()),
             Err(VarError::NotPresent) => None,
             Err(VarError::NotUnicode(_)) => {
-                return Err(StoreError::backend(false, format!("{PASSWORD} is not UTF-8 text")));
+                let why = format!("{} is not UTF-8 text", self.password);
+                return Err(StoreError::backend(false, why));
             }
         };
         let url = address.with_password(password.as_deref());

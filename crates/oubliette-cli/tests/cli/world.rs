@@ -58,6 +58,7 @@ impl World {
             "OUBLIETTE_TPM_AUTH",
             "OUBLIETTE_PKCS11_PIN",
             "OUBLIETTE_STORE_PASSWORD",
+            "OUBLIETTE_FROM_PASSWORD",
         ] {
             command.env_remove(name);
         }

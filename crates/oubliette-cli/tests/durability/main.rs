@@ -22,6 +22,8 @@ mod cuts;
 #[path = "../../../../tests/device/ext4.rs"]
 mod ext4;
 mod rules;
+#[path = "../cli/crash/servers.rs"]
+mod servers;
 mod session;
 #[path = "../../../../tests/device/strace.rs"]
 mod strace;

@@ -24,7 +24,7 @@ use oubliette::{
 };
 use tokio_postgres::{
     Row, Transaction,
-    error::SqlState,
+    error::{DbError, SqlState},
     types::{ToSql, Type},
 };
 
@@ -345,18 +345,21 @@ fn judge(shape: &Shape, error: &tokio_postgres::Error) -> Failed {
     if told.is_a_collision() {
         return Failed::Collision;
     }
-    // A message of theirs may quote what was appended.
-    let why = match code.code().get(..2) {
-        Some("22") => {
-            "a value is too long or too large for its column, or none of its type".to_owned()
-        }
-        Some("23") => format!("the constraint {index} refuses it"),
-        Some("P0") => "a trigger of the table refuses it".to_owned(),
-        _ => return Failed::Refused(told.into()),
+    Failed::Refused(refused(shape, error, "take the events").unwrap_or_else(|| told.into()))
+}
+
+/// What the table's own rules mean by refusing something. A message of theirs may quote what it is about, and is left out.
+pub(super) fn refused(shape: &Shape, error: &DbError, what: &str) -> Option<StoreError> {
+    let (code, index) = (error.code().code(), error.constraint().unwrap_or("of no name"));
+    let why = match code.get(..2)? {
+        "22" => "a value is too long or too large for its column, or none of its type".to_owned(),
+        "23" => format!("the constraint {index} refuses it"),
+        "P0" => "a trigger of the table refuses it".to_owned(),
+        "0A" => "a rule of the table is in the way".to_owned(),
+        _ => return None,
     };
-    Failed::Refused(StoreError::Invalid(format!(
-        "the table {} does not take the events: {why} (SQLSTATE {})",
-        shape.name,
-        code.code()
+    Some(StoreError::Invalid(format!(
+        "the table {} does not {what}: {why} (SQLSTATE {code})",
+        shape.name
     )))
 }

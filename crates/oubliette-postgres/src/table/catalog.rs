@@ -236,6 +236,7 @@ fn shape(table: &Table, mapping: &Checked) -> Result<Shape, TableError> {
         other_indexes: Vec::new(),
         is_ordered: false,
         lacks: Vec::new(),
+        fixed: Vec::new(),
         doubts: Vec::new(),
     })
 }

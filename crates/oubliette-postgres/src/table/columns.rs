@@ -92,7 +92,7 @@ fn does_not_fit(shape: &Shape, stream: &StreamName) -> StoreError {
 }
 
 /// What an event's metadata are in the table.
-fn metadata(
+pub(super) fn metadata(
     shape: &Shape,
     id: EventId,
     metadata: Option<&Json>,

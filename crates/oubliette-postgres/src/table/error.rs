@@ -61,6 +61,14 @@ pub enum TableError {
         /// What is so, and what to do.
         why: String,
     },
+    /// Its events cannot be sealed, purged or removed where they are.
+    #[error("the events of the table {table} cannot be changed in place: {why}")]
+    Fixed {
+        /// The table.
+        table: String,
+        /// What it lacks, and what to do.
+        why: String,
+    },
     /// A right is missing.
     #[error(
         "the user of the database lacks a right ({0}): reading needs USAGE on the schema and SELECT on the table"

@@ -1,4 +1,4 @@
-//! What a table lacks for appending to it.
+//! What a table lacks for appending to it, and for changing its events in place.
 
 use tokio_postgres::Client;
 
@@ -87,6 +87,7 @@ pub(super) async fn look(
         }
     }
     lacks.extend(rights(client, table, shape).await?);
+    shape.fixed = fixed(client, table, mapping, &lacks).await?;
     shape.lacks = lacks;
     if shape.recorded.is_none() {
         shape.doubts.push(format!(
@@ -130,4 +131,36 @@ async fn rights(client: &Client, table: &Table, shape: &Shape) -> Result<Vec<Str
         }
     }
     Ok(lacks)
+}
+
+/// Why no event can be given other contents. Where nothing can be appended, no tombstone can either: whoever sealed such a
+/// table could forget nobody.
+async fn fixed(
+    client: &Client,
+    table: &Table,
+    mapping: &Checked,
+    lacks: &[String],
+) -> Result<Vec<String>, TableError> {
+    let mut fixed = lacks.to_vec();
+    if mapping.metadata.is_none() {
+        fixed.push(format!(
+            "the mapping names no `metadata`, where is noted what is sealed: run ALTER TABLE {} ADD metadata json, and map it",
+            table.sql
+        ));
+    }
+    let mut denied = Vec::new();
+    for column in [Some(&mapping.data), mapping.metadata.as_ref()].into_iter().flatten() {
+        let sql = "SELECT has_column_privilege($1::oid, $2::text, 'UPDATE')";
+        if !client.query_one(sql, &[&table.number, column]).await?.try_get::<_, bool>(0)? {
+            denied.push(quoted(column));
+        }
+    }
+    if !denied.is_empty() {
+        fixed.push(format!(
+            "this user may not change payloads and metadata: run GRANT UPDATE ({}) ON {} TO this user",
+            denied.join(", "),
+            table.sql
+        ));
+    }
+    Ok(fixed)
 }

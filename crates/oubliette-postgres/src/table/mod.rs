@@ -1,10 +1,11 @@
 //! A table of events that was there before: as a store, beneath a layer or by itself.
 
 // `mapping` and `template` are what the user says, `catalog`, `order` and `lacks` whether the table fits it, `shape` what
-// comes of that. `append` is the way in; `horizon` says what is decided, and `read` and `subscribe` are the way out.
+// comes of that. `append` and `change` are the way in; `horizon` says what is decided, and `read` and `subscribe` are the way out.
 
 mod append;
 mod catalog;
+mod change;
 mod columns;
 mod error;
 mod horizon;
@@ -24,8 +25,9 @@ use oubliette::{
     TaskError,
     event::{Position, RecordedEvent, StreamName},
     store::{
-        Append, Appended, Capabilities, Capability, EventStore, EventStream, Filter,
-        ReadAllOptions, ReadOptions, StoreError, Subscription, check_appends,
+        Append, Appended, Capabilities, Capability, EventStore, EventStream, Filter, Purge,
+        ReadAllOptions, ReadOptions, Removed, Rewrite, Rewritten, StoreError, Subscription,
+        check_appends,
     },
 };
 use tokio::{runtime::Handle, sync::watch};
@@ -37,14 +39,16 @@ use crate::{
     OpenError, Options,
     connect::{Manager, Pool, pool},
     schema,
+    scrub::scrub,
 };
 use shape::Shape;
 
 /// A table of events that somebody else made, and perhaps goes on writing to, as a store. A clone is the same store.
 ///
-/// Nothing is made or changed in the database. Events are read as they are, with ids that are derived where the table has none.
-/// Events can be appended where the table keeps a stream's revisions unique and has a place for an id:
-/// [`TableStore::why_read_only`] says what is missing otherwise.
+/// Nothing is made in the database, and nothing changed but by [`Rewrite`] and [`Purge`]. Events are read as they are, with ids
+/// that are derived where the table has none. Events can be appended where the table keeps a stream's revisions unique and has
+/// a place for an id: [`TableStore::why_read_only`] says what is missing otherwise. What is there in clear can be sealed in place
+/// where there is a place for metadata as well: [`TableStore::why_fixed`].
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
@@ -118,6 +122,12 @@ impl TableStore {
         &self.inner.shape.lacks
     }
 
+    /// Why no event can be sealed, emptied or removed where it is: what the table lacks, one sentence each. None where
+    /// [`Oubliette::seal_existing`](oubliette::layer::Oubliette::seal_existing) can be used.
+    pub fn why_fixed(&self) -> &[String] {
+        &self.inner.shape.fixed
+    }
+
     /// The table's name, with its schema.
     pub fn name(&self) -> &str {
         &self.inner.shape.name
@@ -171,6 +181,30 @@ impl EventStore for TableStore {
 
     fn capabilities(&self) -> Capabilities {
         self.inner.shape.capabilities()
+    }
+}
+
+#[async_trait]
+impl Rewrite for TableStore {
+    async fn rewrite(&self, events: Vec<Rewritten>) -> Result<Vec<bool>, StoreError> {
+        change::rewrite(&self.inner, &events).await
+    }
+}
+
+#[async_trait]
+impl Purge for TableStore {
+    fn as_rewrite(&self) -> Option<&dyn Rewrite> {
+        self.inner.shape.fixed.is_empty().then_some(self as &dyn Rewrite)
+    }
+
+    /// The last event of a stream stays, since the next one's revision is one above it; and the last of all, where no sequence
+    /// gives the positions.
+    async fn remove(&self, events: Vec<Removed>) -> Result<Vec<bool>, StoreError> {
+        change::remove(&self.inner, &events).await
+    }
+
+    async fn scrub(&self) -> Result<Vec<String>, StoreError> {
+        scrub(&self.inner.pool, self.inner.patience, &self.inner.shape.table).await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{error::PostgresError, rows::Names};
 const NO_JSON: &[u8] = b"\0oubliette: no JSON\0";
 
 /// The columns before those that make a stream's name, as [`Shape::cooked`] has them.
-const BEFORE_PARTS: usize = 8;
+pub(super) const BEFORE_PARTS: usize = 8;
 
 /// Names that were met, so that many events share one.
 #[derive(Debug, Default)]

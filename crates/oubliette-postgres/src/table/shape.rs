@@ -134,6 +134,8 @@ pub(super) struct Shape {
     pub(super) is_ordered: bool,
     /// Why nothing can be appended: none where it can.
     pub(super) lacks: Vec<String>,
+    /// Why no event can be given other contents: none where it can.
+    pub(super) fixed: Vec<String>,
     pub(super) doubts: Vec<String>,
 }
 
@@ -233,6 +235,31 @@ impl Shape {
         let each = parts
             .map(|(at, column)| format!("t.{} = ${}{}", column.sql, at + 1, column.kind.cast()));
         each.collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// Whether a column of a row `t` holds what was written to it, in SQL.
+    pub(super) fn holds(column: &Column<Kept>, value: &str) -> String {
+        let Column { sql, kind } = column;
+        match kind {
+            Kept::Jsonb => format!("t.{sql}::jsonb IS NOT DISTINCT FROM {value}::jsonb"),
+            Kept::Bytes => format!("t.{sql} IS NOT DISTINCT FROM {value}"),
+            // By its bytes, whatever the column's collation takes for the same.
+            Kept::Json | Kept::Text => {
+                format!("t.{sql}::text COLLATE \"C\" IS NOT DISTINCT FROM {value} COLLATE \"C\"")
+            }
+        }
+    }
+
+    /// What of a row stays when it is given other contents.
+    pub(super) fn stays(&self, row: &str) -> String {
+        let mut columns = vec![&self.position, &self.revision.sql, &self.event_type.sql];
+        columns.extend(self.parts.iter().map(|part| &part.sql));
+        if let Ids::Uuid(column) | Ids::Text(column) = &self.ids {
+            columns.push(column);
+        }
+        columns.extend(self.recorded.iter().map(|column| &column.sql));
+        let columns = columns.into_iter().map(|column| format!("{row}.{column}"));
+        format!("({})", columns.collect::<Vec<_>>().join(", "))
     }
 
     /// An id's column or expression, of a row `t`.

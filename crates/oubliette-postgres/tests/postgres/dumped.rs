@@ -8,6 +8,19 @@ use oubliette_postgres::{OpenError, PostgresStore};
 
 use crate::world::{event, everything, postgres, stream};
 
+/// Fills an empty database from another one.
+pub(crate) fn dump(from: &str, to: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dump.sql").display().to_string();
+    for (program, arguments) in [
+        ("pg_dump", vec!["-f", &file, from]),
+        ("psql", vec!["-qX", "-v", "ON_ERROR_STOP=1", "-f", &file, to]),
+    ] {
+        let ran = Command::new(program).args(arguments).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
 /// The new server counts transactions from the beginning. What comes is behind what is there all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_filled_from_a_dump_goes_on_behind_what_is_there() {
@@ -23,26 +36,8 @@ async fn a_server_that_was_filled_from_a_dump_goes_on_behind_what_is_there() {
         store.append_to(&name, ExpectedRevision::Any, vec![event("{}")]).await.unwrap();
     }
     let before = everything(&store).await;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("dump.sql");
     let target = new.database();
-    for (program, arguments) in [
-        ("pg_dump", vec!["-f".to_owned(), file.display().to_string(), url.clone()]),
-        (
-            "psql",
-            vec![
-                "-qX".to_owned(),
-                "-v".into(),
-                "ON_ERROR_STOP=1".into(),
-                "-f".into(),
-                file.display().to_string(),
-                target.clone(),
-            ],
-        ),
-    ] {
-        let ran = Command::new(program).args(arguments).output().unwrap();
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    }
+    dump(&url, &target);
 
     let store = PostgresStore::open(&target).await.unwrap();
     assert_eq!(everything(&store).await, before);

@@ -8,6 +8,7 @@ mod crash;
 mod dumped;
 mod in_flight;
 mod mapped;
+mod purged;
 mod tls;
 mod transactions;
 mod world;

@@ -5,8 +5,12 @@ mod appending;
 mod conformance;
 mod crash;
 mod in_flight;
+mod in_place;
 mod mapping;
+mod purged;
 mod reading;
+mod real_rows;
+mod refused;
 
 use oubliette::{layer::Oubliette, policy::Policy, vault::Vault};
 use oubliette_postgres::{Options, TableMapping, TableStore};

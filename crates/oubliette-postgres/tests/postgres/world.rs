@@ -1,8 +1,11 @@
 //! What the tests share.
 
+use std::{fs, path::Path};
+
+use aho_corasick::AhoCorasick;
 use futures::TryStreamExt;
 use oubliette::{
-    event::{EventType, Json, NewEvent, RecordedEvent, StreamName},
+    event::{Content, EventType, Json, NewEvent, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
     store::{EventStore, ReadAllOptions, StoreError},
@@ -31,6 +34,16 @@ public = ["/id", "/list/*/public"]
 
 pub(crate) fn postgres() -> Option<Postgres> {
     let started = Postgres::start();
+    if started.is_none() {
+        skipped("OUBLIETTE_REQUIRE_POSTGRES", "PostgreSQL (`initdb`, `postgres`) is not installed");
+    }
+    started
+}
+
+/// A server that nobody pulls the plug of: it waits for no disk, and keeps little of its log.
+pub(crate) fn quick() -> Option<Postgres> {
+    let settings = [("fsync", "off"), ("min_wal_size", "32MB"), ("max_wal_size", "64MB")];
+    let started = Postgres::start_with(&settings);
     if started.is_none() {
         skipped("OUBLIETTE_REQUIRE_POSTGRES", "PostgreSQL (`initdb`, `postgres`) is not installed");
     }
@@ -78,4 +91,36 @@ pub(crate) async fn follow(
         seen.push(event);
     }
     Ok(())
+}
+
+/// In one letter each: clear, partly shredded, shredded, tombstone, anything else.
+pub(crate) fn shape(events: &[RecordedEvent]) -> String {
+    let letter = |event: &RecordedEvent| match event.content() {
+        Content::Clear(_) => 'c',
+        Content::Partial { .. } => 'p',
+        Content::Shredded(_) => 's',
+        Content::Tombstone(_) => 't',
+        _ => '?',
+    };
+    events.iter().map(letter).collect()
+}
+
+/// Which of these texts the files below a folder hold, each with the first file that does.
+pub(crate) fn in_files(folder: &Path, texts: &[impl AsRef<[u8]>]) -> Vec<(usize, String)> {
+    let search = AhoCorasick::new(texts).unwrap();
+    let (mut folders, mut found) = (vec![folder.to_owned()], vec![None; texts.len()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            for one in search.find_overlapping_iter(&fs::read(&path).unwrap()) {
+                found[one.pattern().as_usize()].get_or_insert_with(|| path.display().to_string());
+            }
+        }
+    }
+    let found = found.into_iter().enumerate();
+    found.filter_map(|(text, file)| Some((text, file?))).collect()
 }

@@ -36,7 +36,7 @@ fn data() -> Option<PathBuf> {
 }
 
 /// The statements of the page that begin so.
-fn from_the_page(begin: &str) -> String {
+pub(super) fn from_the_page(begin: &str) -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/stores/postgres-table.md");
     let page = fs::read_to_string(page).unwrap();
     let block = page.split("```sql\n").find(|block| block.starts_with(begin)).unwrap();

@@ -48,7 +48,7 @@ async fn passes(
 }
 
 /// The id in the metadata: of these the table keeps neither the text nor a NUL, where they are `jsonb`.
-fn without_ids(json: &str) -> (String, TableMapping) {
+pub(super) fn without_ids(json: &str) -> (String, TableMapping) {
     let sql = format!(
         "CREATE TABLE events (
             number bigserial PRIMARY KEY,
@@ -75,7 +75,7 @@ fn without_ids(json: &str) -> (String, TableMapping) {
 }
 
 /// One column for the stream, bytes for the payload, ids as text, a time as a number, and a name that is to be quoted.
-fn with_bytes() -> (String, TableMapping) {
+pub(super) fn with_bytes() -> (String, TableMapping) {
     let sql = r#"CREATE SCHEMA "Shop";
         CREATE SEQUENCE "Shop"."their ""own""";
         CREATE TABLE "Shop"."all.events" (
@@ -89,7 +89,12 @@ fn with_bytes() -> (String, TableMapping) {
             recorded bigint NOT NULL,
             CONSTRAINT place UNIQUE (stream, revision)
         )"#;
-    let mapping = TableMapping::new(r#"Shop."all.events""#)
+    (sql.to_owned(), named(r#"Shop."all.events""#))
+}
+
+/// The mapping of that table, whatever its name is.
+pub(super) fn named(table: &str) -> TableMapping {
+    TableMapping::new(table)
         .position("Position")
         .sequence(r#"Shop."their ""own""""#)
         .stream("stream")
@@ -98,8 +103,7 @@ fn with_bytes() -> (String, TableMapping) {
         .event_type("type")
         .data("data")
         .metadata(r#"meta"data"#)
-        .recorded("recorded");
-    (sql.to_owned(), mapping)
+        .recorded("recorded")
 }
 
 macro_rules! conformance {
