@@ -157,7 +157,7 @@ pub(super) async fn storage(
     if globals.json {
         return Ok(out.json(&Told { storage: &storage, total })?);
     }
-    let headers = ["streams", "events", "bytes", "dead", "of them", "unreadable"];
+    let headers = ["streams", "events", "bytes", "dead", "share", "unreadable"];
     let mut table = tables::table(&headers);
     let mut add = |name: &str, family: &FamilyStorage| {
         tables::add(
