@@ -16,7 +16,7 @@ use super::{
     document::{Document, Notes},
     placement::Placement,
     sealing::{Prepared, SealedEvent, Work, owned, prepare},
-    tombstone,
+    tombstone::{self, Unvouched},
 };
 use crate::{
     event::{EventId, NewEvent, Position, RecordedEvent, Revision, StreamName},
@@ -164,10 +164,10 @@ impl<S: EventStore> Sealing<'_, S> {
         while batch.len() < BATCH && bytes < BATCH_BYTES && looked_at < 16 * BATCH {
             let Some(event) = events.try_next().await? else { break };
             (looked_at, last) = (looked_at + 1, Some(event.position));
-            if event.is_tombstone() && !self.is_genuine(&event).await? {
+            if event.is_tombstone() && !self.has_form(&event).await? {
                 self.leave(
                     &event,
-                    "it has the type of a tombstone, and is none of this vault's: an event of yours needs another type"
+                    "it has the type of a tombstone, and not the form of one: an event of yours needs another type"
                         .to_owned(),
                 );
                 continue;
@@ -184,10 +184,11 @@ impl<S: EventStore> Sealing<'_, S> {
         Ok((batch, last))
     }
 
-    /// Whether an event of the type of a tombstone is this vault's word.
-    async fn is_genuine(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
+    /// Whether an event of the type of a tombstone has the form of one, in which nothing personal has room.
+    async fn has_form(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
         let Some(event) = self.layer.under_its_stream(event.clone()) else { return Ok(false) };
-        Ok(tombstone::judge(&*self.keeper, &event).await.map_err(CodecError::from)?.is_ok())
+        let judged = tombstone::judge(&*self.keeper, &event).await.map_err(CodecError::from)?;
+        Ok(!matches!(judged, Err(Unvouched::Odd(_) | Unvouched::Misplaced)))
     }
 
     fn leave(&mut self, event: &RecordedEvent, why: String) {

@@ -247,3 +247,23 @@ async fn an_event_that_is_otherwise_by_now_is_left_as_it_is() {
         assert_eq!((now[1].position, now[1].recorded), (there[1].position, there[1].recorded));
     }
 }
+
+/// An application may have had events of that name long before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_only_called_a_tombstone_is_not_taken_for_sealed() {
+    let events = MemoryStore::new();
+    let of_theirs = event("SubjectForgotten", r#"{"iban":"DE8937"}"#);
+    put(&events, "user-1", of_theirs).await.unwrap();
+    let bank = layer_over(events.clone()).await;
+    let done = bank.seal_existing(&events, |_| {}).await.unwrap();
+    assert_eq!((done.counts.already, done.counts.left), (0, 1), "{done:?}");
+    assert!(done.left[0].why.contains("another type"), "{done:?}");
+    // A genuine one is as it should be.
+    let events = MemoryStore::new();
+    in_clear(&events, 1).await;
+    let bank = layer_over(events.clone()).await;
+    bank.seal_existing(&events, |_| {}).await.unwrap();
+    bank.forget(&subject("user-0"), "asked").await.unwrap();
+    let done = bank.seal_existing(&events, |_| {}).await.unwrap();
+    assert_eq!((done.counts.sealed, done.counts.left), (0, 0), "{done:?}");
+}

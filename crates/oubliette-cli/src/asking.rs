@@ -7,7 +7,7 @@ use std::{
 
 use oubliette::vault::Passphrase;
 
-use super::{environment, exit::CliError};
+use super::{environment, exit::CliError, output::to_stderr};
 
 /// An error where `-` is given for a file: elsewhere it is for stdin, and here it would name a file.
 pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
@@ -16,6 +16,20 @@ pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
     }
     Err(CliError::usage(format!("{option} names a file, and cannot be stdin or stdout (`-`)"))
         .with_hint("a file of this name is ./-"))
+}
+
+/// Asks whether the event store may be changed for good.
+pub(super) fn confirm(what: &str) -> Result<(), CliError> {
+    if !(stdin().is_terminal() && stderr().is_terminal()) {
+        return Err(CliError::usage("this changes the event store for good: say --yes"));
+    }
+    to_stderr(&format!("{what} To go on, type yes:"));
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    match answer.trim() {
+        "yes" => Ok(()),
+        _ => Err(CliError::failed("not confirmed; nothing was changed")),
+    }
 }
 
 /// The passphrase of the root slot: from the environment, or else asked for on the terminal,

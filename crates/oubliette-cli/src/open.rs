@@ -189,9 +189,7 @@ impl Globals {
             return Err(error.into());
         }
         let changing = parts.changing.take();
-        let completed = parts.oubliette.completed().to_vec();
-        let store = self.told(parts)?;
-        completed.iter().for_each(|erased| tell_completed(self.json, erased));
+        let store = self.told_with_completed(parts)?;
         let changing = changing.ok_or_else(|| {
             CliError::failed("this event store takes events, and changes none that it has")
         })?;
@@ -208,7 +206,7 @@ impl Globals {
             None if self.read_only => Purges::All,
             None => Purges::Nothing,
         };
-        Ok((self.told(parts)?, purges))
+        Ok((self.told_with_completed(parts)?, purges))
     }
 
     /// As [`Globals::open_existing`], with announcements that the user may name beside those of the store.
@@ -225,10 +223,7 @@ impl Globals {
     pub(super) async fn open_to_adopt(&self) -> Result<Store, CliError> {
         let mut parts = self.when_free(&self.unlocked()?, Access::Existing).await?;
         parts.notes.retain(|told| !matches!(told, Note::Error(FolderError::PolicyChanged { .. })));
-        let completed = parts.oubliette.completed().to_vec();
-        let store = self.told(parts)?;
-        completed.iter().for_each(|erased| tell_completed(self.json, erased));
-        Ok(store)
+        self.told_with_completed(parts)
     }
 
     /// Opens the folder for a command that looks whether it is whole.
@@ -295,6 +290,13 @@ impl Globals {
     pub(super) async fn open_with_key_change(&self, change: KeyChange) -> Result<Store, CliError> {
         let folder = self.unlocked()?.with_key_change(Some(change));
         self.told(self.when_free(&folder, Access::Existing).await?)
+    }
+
+    /// As [`Globals::told`], and what was completed for somebody who did not live to hear of it.
+    fn told_with_completed(&self, parts: Parts) -> Result<Store, CliError> {
+        let store = self.told(parts)?;
+        store.completed().iter().for_each(|erased| tell_completed(self.json, erased));
+        Ok(store)
     }
 
     fn told(&self, parts: Parts) -> Result<Store, CliError> {

@@ -1,7 +1,5 @@
 //! Removing what nobody can read any more, and saying what it takes until then.
 
-use std::io::{IsTerminal, stderr, stdin};
-
 use clap::Args;
 use oubliette::{
     audit::{FamilyStorage, Storage},
@@ -10,9 +8,10 @@ use oubliette::{
 use serde::Serialize;
 
 use super::{
+    asking::confirm,
     exit::{CliError, Exit},
     open::{Globals, Purges},
-    output::{Out, agree, count, note, stderr_style, to_stderr},
+    output::{Out, agree, count, note, stderr_style},
     tables::{self, cell, number},
     watch::Watch,
 };
@@ -70,18 +69,10 @@ pub(super) async fn purge(
     out: &mut Out,
 ) -> Result<(), CliError> {
     if !args.yes {
-        if !(stdin().is_terminal() && stderr().is_terminal()) {
-            return Err(CliError::usage("this changes the event store for good: say --yes"));
-        }
-        to_stderr(&format!(
-            "What nobody can read any more is removed from the event store, for good. {} To go on, type yes:",
+        confirm(&format!(
+            "What nobody can read any more is removed from the event store, for good. {}",
             stderr_style().strong("Nothing that can be read goes with it."),
-        ));
-        let mut answer = String::new();
-        stdin().read_line(&mut answer)?;
-        if answer.trim() != "yes" {
-            return Err(CliError::failed("not confirmed; nothing was changed"));
-        }
+        ))?;
     }
     let (store, changing) = globals.open_to_change().await?;
     let mut watch = Watch::new(globals.json);

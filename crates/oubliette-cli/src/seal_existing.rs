@@ -1,14 +1,13 @@
 //! Sealing in place what the event store has in clear.
 
-use std::io::{IsTerminal, stderr, stdin};
-
 use clap::Args;
 use oubliette::layer::{LeftInClear, SealedExisting};
 
 use super::{
+    asking::confirm,
     exit::{CliError, Exit},
     open::Globals,
-    output::{Out, count, stderr_style, to_stderr},
+    output::{Out, count, stderr_style},
     purge::tell_former,
     watch::Watch,
 };
@@ -51,21 +50,13 @@ pub(super) async fn run(
     args: &SealExistingArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let (store, changing) = globals.open_to_change().await?;
     if !args.yes {
-        if !(stdin().is_terminal() && stderr().is_terminal()) {
-            return Err(CliError::usage("this changes the event store for good: say --yes"));
-        }
-        to_stderr(&format!(
-            "What is in clear is sealed by the adopted policy (`oubliette policy show`): whose an event is, is {} To go on, type yes:",
+        confirm(&format!(
+            "What is in clear is sealed by the adopted policy (`oubliette policy show`): whose an event is, is {}",
             stderr_style().strong("decided now, for good."),
-        ));
-        let mut answer = String::new();
-        stdin().read_line(&mut answer)?;
-        if answer.trim() != "yes" {
-            return Err(CliError::failed("not confirmed; nothing was changed"));
-        }
+        ))?;
     }
+    let (store, changing) = globals.open_to_change().await?;
     let rewriting = changing.as_rewrite().ok_or_else(|| {
         CliError::failed("this event store can remove events, and change none: nothing was sealed")
             .with_hint("`oubliette migrate --from` copies and seals them into another store")

@@ -290,6 +290,18 @@ mod tests {
         parsed(text).address().unwrap().clone()
     }
 
+    /// Kafka's parameters are librdkafka's settings, of which many are secrets or hold one.
+    #[test]
+    fn no_setting_that_is_a_secret_is_shown() {
+        for name in ["sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.config"]
+        {
+            let address = address(&format!("kafka://h:1/bank?{name}=hush&client.rack=a"));
+            assert_eq!(address.to_string(), "kafka://h:1/bank?client.rack=a", "{name}");
+            assert!(address.has_password() && !format!("{address:?}").contains("hush"), "{name}");
+            assert!(address.with_password(None).contains(&format!("{name}=hush")), "{name}");
+        }
+    }
+
     #[test]
     fn a_path_is_a_folder_and_what_begins_as_an_address_is_none() {
         for path in ["events", "./a:b", "/srv/postgres://x", "a/b:c", "c:", "C:\\events", "1a:b"] {
