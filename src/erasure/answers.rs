@@ -103,6 +103,10 @@ pub struct Erased {
     /// Whether events may state owners of whom the vault does not know, so that it may have missed
     /// somebody: see [`Plan::owners_unknown`](super::Plan::owners_unknown).
     pub owners_unknown: bool,
+    /// Whether events about them may be in clear where nobody could look: see [`Plan::clear_unknown`](super::Plan::clear_unknown). It is
+    /// not looked for again where it had been done already.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub clear_unknown: bool,
     /// Whether the event store has taken its announcement, so that a vault that is rolled back to
     /// before it is found out.
     pub announced: bool,
@@ -199,6 +203,7 @@ impl Erased {
             kept: Some(plan.kept.clone()),
             not_reached: plan.not_reached.clone(),
             owners_unknown: plan.owners_unknown,
+            clear_unknown: plan.clear_unknown,
             announced: record.announced,
             epoch: vault.epoch()?,
             backups: vault.backups_before(record.epoch)?,
@@ -230,6 +235,7 @@ impl Erased {
             kept: None,
             not_reached: vec![],
             owners_unknown: false,
+            clear_unknown: false,
             backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
             announced: record.is_some_and(|record| record.announced),
             epoch: vault.epoch()?,

@@ -13,6 +13,7 @@
 //! | `foreign` | a list, each with `stream`, `subject`, `keys` |
 //! | `not_reached` | a list, each with `subject`, `event`, `owner_forgotten` (absent where `false`) |
 //! | `owners_unknown` | `true` or `false` |
+//! | `clear_unknown` | `true`, where it is so |
 //!
 //! A journal has no `already`, `decided` or `mirrors`: these are for the caller.
 
@@ -90,6 +91,10 @@ pub struct Plan {
     /// looked
     /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
     pub owners_unknown: bool,
+    /// Whether events about those who are forgotten may be in clear in streams in which they have no key, and nobody could look:
+    /// the event store had writers before the layer, or has others, and does not read all streams.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clear_unknown: bool,
     /// Where it is done already: the mirrors of the root slot that may still hold a root from before
     /// it, and the counter, if that is behind. Until then it is pending.
     #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty", default)]
@@ -322,6 +327,7 @@ impl Plan {
             bystanders: vec![],
             not_reached: vec![],
             owners_unknown: false,
+            clear_unknown: false,
             mirrors: vec![],
             backups: vec![],
         }
@@ -369,6 +375,7 @@ impl Plan {
     /// to light since were not looked into: what is in them is sealed just now.
     pub(super) fn take_survey(&mut self, earlier: Self) {
         self.owners_unknown = earlier.owners_unknown;
+        self.clear_unknown = earlier.clear_unknown;
         self.passed_over = earlier.passed_over;
         self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);

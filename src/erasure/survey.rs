@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Bystander, Plan, Untouched};
 use crate::{
     crypto::Token,
-    event::{Json, KeyId, Payload, RecordedEvent, StreamName, Subject, Tombstone},
+    event::{Json, KeyId, Payload, Position, RecordedEvent, StreamName, Subject, Tombstone},
     layer::{
-        CodecError, EventRef, Layer, Placement,
+        CodecError, EventRef, KnownSealed, Layer, Placement,
         document::{Document, Stored},
         tombstone::{self, Unvouched},
     },
     policy::{CutEvent, EventFacts},
-    store::{Direction, EventStore, EventStoreExt, ReadAllOptions, ReadOptions, StoreError},
+    store::{
+        Capability, Direction, EventStore, EventStoreExt, ReadAllOptions, ReadOptions, StoreError,
+    },
     vault::{KeyLookup, Tagged, Vault},
 };
 
@@ -39,6 +41,7 @@ pub(super) async fn survey<S: EventStore>(
     let losses: HashSet<Subject> = plan.named().into_iter().collect();
     let survey = Survey { layer, vault, losses };
     plan.owners_unknown = layer.may_miss_owners(vault).map_err(CodecError::from)?;
+    let mut looked_into = HashSet::new();
     for affected in &plan.streams {
         let stream = &affected.stream;
         let shared = affected.own && layer.policy().reading_plan(stream).lets_others_in;
@@ -47,6 +50,7 @@ pub(super) async fn survey<S: EventStore>(
             continue;
         }
         let found = survey.look_into(stream, affected.own).await?;
+        looked_into.insert(stream.clone());
         let untouched = |events| Untouched { stream: stream.clone(), events };
         plan.unsealed.extend((found.unsealed > 0).then(|| untouched(found.unsealed)));
         plan.unknown_keys.extend((found.unknown > 0).then(|| untouched(found.unknown)));
@@ -58,11 +62,18 @@ pub(super) async fn survey<S: EventStore>(
             keys,
         }));
     }
-    if layer.may_be_clear(vault).map_err(CodecError::from)? {
-        survey.look_everywhere(plan).await?;
+    match layer.known_sealed(vault).map_err(CodecError::from)? {
+        KnownSealed::All => {}
+        KnownSealed::UpTo(_) if !layer.store.capabilities().has(Capability::ReadAll) => {
+            plan.clear_unknown = true;
+        }
+        KnownSealed::UpTo(known) => survey.look_behind(known, &looked_into, plan).await?,
     }
     Ok(())
 }
+
+/// So many events are read behind what is known before it is noted that they are sealed.
+const WORTH_NOTING: u64 = 1_000;
 
 struct Survey<'a, S> {
     layer: &'a Layer<S>,
@@ -157,17 +168,26 @@ impl<S: EventStore> Survey<'_, S> {
         Ok(found)
     }
 
-    /// Looks for what is in clear and theirs in all other streams: of a store that had events before the layer was, the vault
-    /// does not know in which they are.
-    async fn look_everywhere(&self, plan: &mut Plan) -> Result<(), StoreError> {
-        let seen: HashSet<&StreamName> = plan.streams.iter().map(|one| &one.stream).collect();
+    /// Looks for what is in clear and theirs in all streams that were not looked into, behind what is known to be sealed: of a store
+    /// that has, or had, writers past the layer, the vault does not know where they are. Notes how much is sealed, so that the next one
+    /// need not read it again.
+    async fn look_behind(
+        &self,
+        known: Option<Position>,
+        looked_into: &HashSet<StreamName>,
+        plan: &mut Plan,
+    ) -> Result<(), StoreError> {
         let mut found: BTreeMap<StreamName, u64> = BTreeMap::new();
-        let mut events = self.layer.store.read_all(ReadAllOptions::default());
+        let (mut sealed, mut up_to, mut all_so_far) = (0_u64, None, true);
+        let options = ReadAllOptions { after: known, ..ReadAllOptions::default() };
+        let mut events = self.layer.store.read_all(options);
         while let Some(event) = self.layer.next(&mut events).await? {
-            if event.is_bookkeeping() || event.is_tombstone() {
-                continue;
+            let position = event.position;
+            let in_clear = self.is_in_clear(&event).await?;
+            all_so_far &= !in_clear;
+            if all_so_far {
+                (sealed, up_to) = (sealed + 1, Some(position));
             }
-            let in_clear = matches!(Document::of(&event), Ok(Document::Clear));
             let Some(event) = self.layer.under_its_stream(event).filter(|_| in_clear) else {
                 continue;
             };
@@ -179,13 +199,35 @@ impl<S: EventStore> Survey<'_, S> {
             let cut = self.layer.policy().cut(&facts, data, metadata.as_ref());
             let theirs =
                 |cut: CutEvent| cut.parts.iter().any(|part| self.losses.contains(&part.subject));
-            if !seen.contains(stream) && cut.is_ok_and(theirs) {
+            if !looked_into.contains(stream) && cut.is_ok_and(theirs) {
                 *found.entry(stream.clone()).or_default() += 1;
             }
         }
         let untouched = |(stream, events)| Untouched { stream, events };
         plan.unsealed.extend(found.into_iter().map(untouched));
+        if let Some(up_to) = up_to.filter(|_| sealed >= WORTH_NOTING) {
+            self.layer.mark_sealed(self.vault, up_to).await.map_err(CodecError::from)?;
+        }
         Ok(())
+    }
+
+    /// Whether an event has nothing of the layer's, or what looks so and does not read.
+    async fn is_in_clear(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
+        if event.is_bookkeeping() {
+            return Ok(false);
+        }
+        if event.is_tombstone() {
+            let event = self.layer.under_its_stream(event.clone());
+            return Ok(match event {
+                Some(event) => !self.has_form(&event).await?,
+                None => true,
+            });
+        }
+        Ok(match Document::of(event) {
+            Ok(Document::Clear) => true,
+            Ok(Document::Stored(_)) => false,
+            Err(unreadable) => !unreadable.is_newer(),
+        })
     }
 
     /// Counts an event, under its logical stream, as what it is. A token hides nothing: what has

@@ -63,9 +63,14 @@ pub(crate) enum Way {
     Half(Removed, Option<Box<Rewritten>>),
     /// Stubs take the place of tokens.
     Stubs(Box<Rewritten>),
-    /// It stays: nothing vouches that the event is what it says.
-    Unvouched,
+    /// It stays, for this reason.
+    Stays(&'static str),
 }
+
+const UNVOUCHED: &str = "nothing vouches that this vault wrote the event as it stands: `verify` says what is wrong with it";
+const OF_ANOTHER_POLICY: &str = "its private half is in a stream that this policy does not name: purge with the policy that split it";
+const NOT_FOUND: &str =
+    "its tokens are not where the event says: `verify` says what is wrong with it";
 
 impl<S: EventStore> Oubliette<S> {
     /// All events, in the order of their positions, weighed. Only a failure of store or vault ends it.
@@ -149,32 +154,33 @@ impl<S: EventStore> Layer<S> {
         let names = self.policy().reading_plan(&event.stream).split_names;
         let whole_half = half.as_ref().map_or(0, RecordedEvent::bytes);
         let way = match (half, names) {
-            _ if !vouched => Way::Unvouched,
+            _ if !vouched => Way::Stays(UNVOUCHED),
             (Some(half), Some(names)) if all_dead => {
                 let (revision, id) = (half.revision, half.id);
                 let removed = Removed { stream: names.private.clone(), revision, id };
                 let stubs = (!dead.is_empty()).then(|| stubs_in(names.private, half, &dead));
                 Way::Half(removed, stubs.flatten().map(Box::new))
             }
-            (Some(half), Some(names)) => {
-                Way::Stubs(Box::new(stubs_in(names.private, half, &dead)?))
-            }
-            // Its halves have no names here: another policy split it.
-            (Some(_), None) => Way::Unvouched,
-            (None, _) => {
-                Way::Stubs(Box::new(stubs_in(event.stream.clone(), event.clone(), &dead)?))
-            }
+            (Some(half), Some(names)) => Way::stubs(stubs_in(names.private, half, &dead)),
+            (Some(_), None) => Way::Stays(OF_ANOTHER_POLICY),
+            (None, _) => Way::stubs(stubs_in(event.stream.clone(), event.clone(), &dead)),
         };
         let bytes = match &way {
             Way::Stubs(changed) => shrinks_by(changed),
             // With stubs alone in it, it is not worth a word.
             Way::Half(..) if dead.is_empty() => 0,
             Way::Half(..) => whole_half,
-            Way::Unvouched => {
+            Way::Stays(_) => {
                 dead.iter().map(|token| token.text_len() - token.stub().text_len()).sum()
             }
         };
         Some(Dead { bytes: bytes as u64, way })
+    }
+}
+
+impl Way {
+    fn stubs(changed: Option<Rewritten>) -> Self {
+        changed.map_or(Self::Stays(NOT_FOUND), |changed| Self::Stubs(Box::new(changed)))
     }
 }
 
@@ -187,25 +193,69 @@ fn bytes_of(stored: &Stored) -> usize {
     stored.data.as_bytes().len() + stored.metadata.as_ref().map_or(0, |json| json.as_str().len())
 }
 
-/// The stored event with stubs in the place of these tokens. All else stays as it is spelled.
+/// The stored event with stubs in the place of these tokens. All else stays as it is spelled. `None`: they are not in it.
 fn stubs_in(stream: StreamName, event: RecordedEvent, dead: &[Token]) -> Option<Rewritten> {
     let RecordedEvent { revision, id, data, metadata, .. } = event;
     let from = Stored { data: data?, metadata };
-    // A token's text is nowhere by accident, and has no character that JSON could escape.
-    let in_text = |json: &Json| {
-        let stubbed = |text: String, token: &Token| {
-            text.replace(&token.to_string(), &token.stub().to_string())
-        };
-        Json::trusted(dead.iter().fold(json.as_str().to_owned(), stubbed))
-    };
-    let data = match &from.data {
-        Payload::Json(json) => in_text(json).into(),
-        Payload::Bytes(bytes) => {
-            let is_it = |token: &&Token| token.as_bytes() == &**bytes;
-            let stub = dead.iter().find(is_it).map(Token::stub);
-            stub.map_or_else(|| from.data.clone(), |stub| Payload::Bytes(stub.as_bytes().into()))
-        }
-    };
-    let to = Stored { data, metadata: from.metadata.as_ref().map(in_text) };
+    // A token has no character that JSON must escape; some writer may have escaped one all the same.
+    let to = with_stubs(&from, dead, |json| json.as_str().to_owned())
+        .or_else(|| with_stubs(&from, dead, |json| without_escapes(json.as_str())))?;
     Some(Rewritten { stream, revision, id, from, to })
+}
+
+/// `None`: one of the tokens is not in it.
+fn with_stubs(from: &Stored, dead: &[Token], spell: impl Fn(&Json) -> String) -> Option<Stored> {
+    let mut data = from.data.as_json().map(&spell);
+    let mut bytes = match &from.data {
+        Payload::Bytes(bytes) => Some(bytes.to_vec()),
+        Payload::Json(_) => None,
+    };
+    let mut metadata = from.metadata.as_ref().map(&spell);
+    for token in dead {
+        // A token's text is nowhere by accident.
+        let (text, stub) = (token.to_string(), token.stub());
+        let mut found = false;
+        for json in data.iter_mut().chain(metadata.iter_mut()).filter(|json| json.contains(&text)) {
+            *json = json.replace(&text, &stub.to_string());
+            found = true;
+        }
+        for bytes in bytes.iter_mut().filter(|bytes| token.as_bytes() == &***bytes) {
+            *bytes = stub.as_bytes().to_vec();
+            found = true;
+        }
+        if !found {
+            return None;
+        }
+    }
+    let data = match (data, bytes) {
+        (_, Some(bytes)) => Payload::Bytes(bytes.into()),
+        (Some(json), None) => Json::trusted(json).into(),
+        (None, None) => return None,
+    };
+    Some(Stored { data, metadata: metadata.map(Json::trusted) })
+}
+
+/// JSON in which no string is escaped that needs not be. All between the strings stays.
+fn without_escapes(json: &str) -> String {
+    let (mut plain, mut rest) = (String::with_capacity(json.len()), json);
+    while let Some((between, string)) = rest.split_once('"') {
+        let mut escaped = false;
+        let end = string.find(|character| {
+            let ends = character == '"' && !escaped;
+            escaped = character == '\\' && !escaped;
+            ends
+        });
+        // What is no JSON stays as it is.
+        let Some(end) = end else { break };
+        plain.push_str(between);
+        let literal = &rest[between.len()..between.len() + 1 + end + 1];
+        let value = serde_json::from_str::<String>(literal);
+        match value.and_then(|value| serde_json::to_string(&value)) {
+            Ok(spelled) => plain.push_str(&spelled),
+            Err(_) => plain.push_str(literal),
+        }
+        rest = &string[end + 1..];
+    }
+    plain.push_str(rest);
+    plain
 }

@@ -6,7 +6,7 @@
 //! private half is waited for a little, then looked up in its stream.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     pin::Pin,
     sync::Arc,
 };
@@ -34,6 +34,9 @@ use crate::{
 /// How many halves are kept waiting for the other before it is looked up; and how many split
 /// events one append has at most, so that this suffices.
 pub(super) const PATIENCE: usize = 4096;
+
+/// How many ids of halves an auditor keeps before it begins anew: at some forty bytes each.
+const IDS: usize = 1_000_000;
 
 /// An event as it is stored, complete: with its private half, where it has one.
 #[derive(Debug)]
@@ -220,6 +223,8 @@ struct Join<S> {
     held: Held,
     /// The logical stream that was noted last, and where its halves are: the next one is often the same.
     last: Option<(StreamName, Option<SplitNames>)>,
+    /// Which halves are in the private streams of these, for auditors of which a half was looked for.
+    there: HashMap<StreamName, HashSet<EventId>>,
 }
 
 /// Joins the halves among the deliveries of all streams; private halves disappear. Only a failure of the store
@@ -242,6 +247,7 @@ pub(super) fn join_all<S: EventStore>(
         queue: VecDeque::new(),
         held: Held::default(),
         last: None,
+        there: HashMap::new(),
     });
     stream::try_unfold(join, |mut join| async move {
         Ok(join.next().await?.map(|joined| (joined, join)))
@@ -259,12 +265,18 @@ impl<S: EventStore> Join<S> {
                     // Whether it can be done without, the opening says. A reader does without one that says nothing: it may
                     // be purged, and the whole stream would be searched for it. An auditor wants to see what is there.
                     let notes = found.read.as_ref().and_then(|read| read.head.as_ref().ok());
-                    let is_dead = match (self.audience, notes) {
-                        (Audience::Readers, Some(head)) => self.layer.is_dead(&head.notes).await,
-                        _ => false,
+                    let is_dead = match notes {
+                        Some(head) => self.layer.is_dead(&head.notes).await,
+                        None => false,
                     };
-                    if !is_dead {
-                        found.set_private(self.layer.private_half(&found.event.stream, id).await?);
+                    let logical = &found.event.stream;
+                    let is_wanted = match (is_dead, self.audience) {
+                        (false, _) => true,
+                        (true, Audience::Readers) => false,
+                        (true, Audience::Auditors) => self.may_be_there(logical, id).await?,
+                    };
+                    if is_wanted {
+                        found.set_private(self.layer.private_half(logical, id).await?);
                     }
                     return Ok(Some(Joined::Event(found)));
                 }
@@ -285,6 +297,30 @@ impl<S: EventStore> Join<S> {
                 Some(Delivery::Event(event)) => self.take(event).await,
             }
         }
+    }
+
+    /// Whether a dead half is in its stream still, which is read for the ids in it once and not for each that is purged.
+    async fn may_be_there(
+        &mut self,
+        logical: &StreamName,
+        id: EventId,
+    ) -> Result<bool, StoreError> {
+        let Some(names) = self.layer.policy().reading_plan(logical).split_names else {
+            return Ok(false);
+        };
+        if !self.there.contains_key(logical) {
+            let known: usize = self.there.values().map(HashSet::len).sum();
+            if known > IDS {
+                self.there.clear();
+            }
+            let mut ids = HashSet::new();
+            let mut halves = self.layer.store.read(&names.private, ReadOptions::default());
+            while let Some(half) = self.layer.next(&mut halves).await? {
+                ids.insert(half.id);
+            }
+            self.there.insert(logical.clone(), ids);
+        }
+        Ok(self.there.get(logical).is_some_and(|ids| ids.contains(&id)))
     }
 
     async fn take(&mut self, mut event: RecordedEvent) {

@@ -75,11 +75,17 @@ impl Stored {
     /// keys are all destroyed, and a reader without a vault could not open the other half.
     ///
     /// # Errors
-    /// [`Unreadable::HalfMissing`] where something could be read.
+    /// [`Unreadable::HalfMissing`] where something could be read; [`Unreadable::UnknownEra`] where the vault is older than the
+    /// event, and does not know of its keys whether they are destroyed.
     pub(super) async fn without_half(self, vault: Option<&dyn Keeper>) -> Result<Self, Unreadable> {
         let alone = self.alone()?;
         match vault {
-            Some(vault) if !are_dead(vault, &alone.tokens).await => Err(Unreadable::HalfMissing),
+            Some(vault) if !are_dead(vault, &alone.tokens).await => {
+                Err(match is_of_a_later_era(vault, &alone).await {
+                    true => Unreadable::UnknownEra,
+                    false => Unreadable::HalfMissing,
+                })
+            }
             _ => Ok(alone),
         }
     }
@@ -346,6 +352,21 @@ async fn no_key(vault: &dyn Keeper, id: KeyId, stored: &Stored, error: VaultErro
         },
         None => error.into(),
     }
+}
+
+/// Whether this vault wrote an event under a key of an era that it does not know of any more.
+async fn is_of_a_later_era(vault: &dyn Keeper, stored: &Stored) -> bool {
+    if stored.notes.mac.is_none_or(|tag| !tag.names(vault.id())) {
+        return false;
+    }
+    for token in &stored.tokens {
+        let is_missing =
+            matches!(vault.opening_key(token.key_id()).await, Err(VaultError::KeyMissing(_)));
+        if is_missing && matches!(vault.knows_era(token.key_id().era()).await, Ok(false)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Asks the tag of an event of which no part opened: these are all of its tokens. Of an event in clear

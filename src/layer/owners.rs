@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::{Layer, Oubliette, Specimen, TokenFate, document::Document, try_tokens};
 use crate::{
     event::{
-        EventId, Generation, KeyId, OwnerChange, Payload, PolicyDigest, RecordedEvent, StreamName,
-        Subject, Timestamp,
+        EventId, Generation, KeyId, OwnerChange, Payload, PolicyDigest, Position, RecordedEvent,
+        StreamName, Subject, Timestamp,
     },
     store::{Capability, EventStore, ReadAllOptions, StoreError},
     vault::{
@@ -54,7 +54,7 @@ impl OwnersError {
 
 /// There is one of each vault's.
 const LOOKED: [u8; 16] = [0; 16];
-/// Likewise: that nothing is in clear that the layer would seal.
+/// Likewise: up to which position nothing is in clear, as text; nothing at all, where it is known for good.
 const SEALED: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 /// What looking through the store for owners came to.
@@ -453,6 +453,15 @@ async fn note<S: EventStore>(
     }
 }
 
+/// Up to where nothing in a store is in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KnownSealed {
+    /// It was empty when the layer was put around it, and has no other writers.
+    All,
+    /// Up to this position; behind it, or everywhere, nobody looked.
+    UpTo(Option<Position>),
+}
+
 impl<S: EventStore> Layer<S> {
     /// Notes that all owners whom events in the store state are known.
     async fn mark_looked(&self, vault: &Vault) -> Result<(), VaultError> {
@@ -468,19 +477,33 @@ impl<S: EventStore> Layer<S> {
         Ok(looked.is_none_or(|looked| looked.as_slice() != digest))
     }
 
-    /// Notes that the whole store was read, and nothing in it is in clear that the layer would seal.
-    pub(crate) async fn mark_sealed(&self, vault: &Vault) -> Result<(), VaultError> {
-        match vault.is_read_only() || !self.may_be_clear(vault)? {
-            true => Ok(()),
-            false => vault.put_memo(MemoKind::Owners, SEALED, &[]).await,
+    /// How much of the store is known to have nothing in clear.
+    pub(crate) fn known_sealed(&self, vault: &Vault) -> Result<KnownSealed, VaultError> {
+        let Some(noted) = vault.memo(MemoKind::Owners, SEALED)? else {
+            return Ok(KnownSealed::UpTo(None));
+        };
+        if noted.is_empty() {
+            return Ok(KnownSealed::All);
         }
+        // What does not read, or is another store's, says nothing.
+        let position = std::str::from_utf8(&noted).ok().and_then(|text| text.parse().ok());
+        Ok(KnownSealed::UpTo(position))
     }
 
-    /// Whether anybody may be in an event that was stored in clear, before the layer was, in a stream in which they have no
-    /// key, and it can be looked for: not in a store that does not read all streams.
-    pub(crate) fn may_be_clear(&self, vault: &Vault) -> Result<bool, VaultError> {
-        let reads_all = self.store.capabilities().has(Capability::ReadAll);
-        Ok(reads_all && vault.memo(MemoKind::Owners, SEALED)?.is_none())
+    /// Notes that nothing is in clear up to a position. It is not noted for good: whoever wrote in clear may go on.
+    pub(crate) async fn mark_sealed(
+        &self,
+        vault: &Vault,
+        up_to: Position,
+    ) -> Result<(), VaultError> {
+        match self.known_sealed(vault)? {
+            _ if vault.is_read_only() => Ok(()),
+            KnownSealed::All => Ok(()),
+            KnownSealed::UpTo(Some(known)) if known >= up_to => Ok(()),
+            KnownSealed::UpTo(_) => {
+                vault.put_memo(MemoKind::Owners, SEALED, up_to.to_string().as_bytes()).await
+            }
+        }
     }
 
     /// In a store that is empty there is nothing to look through.
@@ -490,7 +513,12 @@ impl<S: EventStore> Layer<S> {
             return Ok(());
         }
         let miss_owners = self.may_miss_owners(vault).map_err(failed)?;
-        if !miss_owners && !self.may_be_clear(vault).map_err(failed)? {
+        // Where others write as well, it is known of today only.
+        let is_sole = self.store.capabilities().has(Capability::Sole);
+        let known = self.known_sealed(vault).map_err(failed)?;
+        let may_be_clear = is_sole && known == KnownSealed::UpTo(None);
+        let reads_all = self.store.capabilities().has(Capability::ReadAll);
+        if !miss_owners && !(may_be_clear && reads_all) {
             return Ok(());
         }
         let first = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
@@ -498,7 +526,9 @@ impl<S: EventStore> Layer<S> {
             if miss_owners {
                 self.mark_looked(vault).await.map_err(failed)?;
             }
-            self.mark_sealed(vault).await.map_err(failed)?;
+            if may_be_clear {
+                vault.put_memo(MemoKind::Owners, SEALED, &[]).await.map_err(failed)?;
+            }
         }
         Ok(())
     }

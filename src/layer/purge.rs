@@ -160,7 +160,7 @@ struct Purging<'a> {
 }
 
 /// Where a change came from.
-struct From {
+struct Origin {
     stream: StreamName,
     revision: Revision,
     id: EventId,
@@ -168,10 +168,10 @@ struct From {
 }
 
 impl Purging<'_> {
-    fn leave(&mut self, from: From, why: &str) {
+    fn leave(&mut self, from: Origin, why: &str) {
         self.counts.left += 1;
         if self.left.len() < NAMED {
-            let From { stream, revision, id, .. } = from;
+            let Origin { stream, revision, id, .. } = from;
             self.left.push(LeftDead { stream, revision, id, why: why.to_owned() });
         }
     }
@@ -180,7 +180,7 @@ impl Purging<'_> {
         let (mut removed, mut emptied) = (Vec::new(), Vec::new());
         for Weighed { stream, revision, id, dead, .. } in batch {
             let Some(Dead { bytes, way, .. }) = dead else { continue };
-            let from = From { stream, revision, id, bytes };
+            let from = Origin { stream, revision, id, bytes };
             match way {
                 Way::Half(half, stubs) => removed.push((from, half, stubs)),
                 Way::Stubs(changed) if self.rewriting.is_some() => emptied.push((from, *changed)),
@@ -188,10 +188,7 @@ impl Purging<'_> {
                     from,
                     "the store can remove events, and not change them: in a split stream what is dead would go",
                 ),
-                Way::Unvouched => self.leave(
-                    from,
-                    "nothing vouches that this vault wrote the event as it stands: `verify` says what is wrong with it",
-                ),
+                Way::Stays(why) => self.leave(from, why),
             }
         }
         if !removed.is_empty() {
@@ -206,7 +203,7 @@ impl Purging<'_> {
                     // The half stays, since the store counts from it; what is dead in it does not.
                     (false, Some(stubs)) => {
                         let bytes = shrinks_by(&stubs) as u64;
-                        emptied.push((From { bytes, ..from }, *stubs));
+                        emptied.push((Origin { bytes, ..from }, *stubs));
                     }
                     // There are stubs in it alone.
                     (false, None) if from.bytes == 0 => {}

@@ -3,7 +3,10 @@
 //! That is the way in for what was there before the layer was. Ids, times, revisions and order stay; what the policy does
 //! not call public is sealed, as in an append. What is sealed already moves beneath the layer, and is refused here.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{
     CodecError, Layer,
@@ -11,7 +14,7 @@ use super::{
     sealing::{Prepared, SealedEvent, Work, owned, prepare},
 };
 use crate::{
-    event::{NewEvent, Position, RecordedEvent, Revision, StreamName},
+    event::{EventId, NewEvent, Position, RecordedEvent, Revision, StreamName},
     runtime,
     store::{
         Appended, Capability, EventStore, EventStoreExt, ReadOptions, StoreError, check_restored,
@@ -38,7 +41,7 @@ pub(super) async fn restore<S: EventStore>(
 struct Target {
     stream: StreamName,
     placement: Placement,
-    /// The revision that its next private half gets.
+    /// The lowest revision that its next private half may get.
     next_private: u64,
 }
 
@@ -52,10 +55,10 @@ async fn run<S: EventStore>(
     let (mut work, mut new) = (Vec::<Vec<NewEvent>>::new(), Vec::new());
     let there = there(layer, &events).await?;
     for (place, event) in events.iter().enumerate() {
-        if let Some(position) = there.get(&place) {
+        if let Some((revision, position)) = there.get(&place) {
             // It was restored before: bytes are not compared, because sealing again gives others.
-            let revision = event.revision;
-            answers[place] = Some(Appended { revision, position: *position, already: true });
+            let (revision, position) = (*revision, *position);
+            answers[place] = Some(Appended { revision, position, already: true });
             continue;
         }
         let stream = &event.stream;
@@ -93,29 +96,37 @@ async fn run<S: EventStore>(
     Ok(answers.into_iter().flatten().collect())
 }
 
-/// Which of these events are where they are to be already, and at which position.
+/// Which of these events are in their stream already, at their revision or a later one; and where.
 async fn there<S: EventStore>(
     layer: &Layer<S>,
     events: &[RecordedEvent],
-) -> Result<HashMap<usize, Position>, StoreError> {
-    let mut wanted: HashMap<&StreamName, HashMap<Revision, usize>> = HashMap::new();
+) -> Result<HashMap<usize, (Revision, Position)>, StoreError> {
+    let mut streams: HashMap<&StreamName, HashMap<EventId, usize>> = HashMap::new();
     for (place, event) in events.iter().enumerate() {
-        wanted.entry(&event.stream).or_default().insert(event.revision, place);
+        streams.entry(&event.stream).or_default().insert(event.id, place);
     }
     let mut there = HashMap::new();
-    for (stream, wanted) in wanted {
-        let from = wanted.keys().min().copied();
-        let last = wanted.keys().max().copied();
+    for (stream, mut wanted) in streams {
+        let revisions = wanted.values().map(|place| events[*place].revision);
+        let free: BTreeSet<Revision> = revisions.collect();
+        let (from, last) = (free.first().copied(), free.last().copied());
+        // Of those that are still wanted, whose places something else has: they may have come later.
+        let mut taken = 0;
         let readable = layer.placement(stream).await?.readable(stream);
         let mut found = layer.store.read(&readable, ReadOptions { from, ..ReadOptions::default() });
         while let Some(found) = layer.next(&mut found).await? {
-            if Some(found.revision) > last {
+            if Some(found.revision) > last && taken == 0 || wanted.is_empty() {
                 break;
             }
-            let place = wanted.get(&found.revision);
-            if let Some(place) = place.filter(|place| events[**place].id == found.id) {
-                there.insert(*place, found.position);
+            let is_wanted = |place: &usize| events[*place].revision <= found.revision;
+            let place = wanted.get(&found.id).copied().filter(is_wanted);
+            let is_at_its_own = place.is_some_and(|at| events[at].revision == found.revision);
+            if let Some(place) = place {
+                wanted.remove(&found.id);
+                taken -= usize::from(!is_at_its_own).min(taken);
+                there.insert(place, (found.revision, found.position));
             }
+            taken += usize::from(!is_at_its_own && free.contains(&found.revision));
         }
     }
     Ok(there)
@@ -168,8 +179,10 @@ fn stored(
         };
         // The private half first, as in an append.
         if let (Placement::Split(names), Some(half)) = (&target.placement, half) {
-            let revision = Revision(target.next_private);
-            target.next_private += 1;
+            // There are never more private halves than events: the event's own revision is behind all that the private stream
+            // ever gave, also those of halves that were purged, which no read shows.
+            let revision = original.revision.max(Revision(target.next_private));
+            target.next_private = revision.0 + 1;
             stored.push(recorded(names.private.clone(), revision, half));
         }
         readable.push(stored.len());

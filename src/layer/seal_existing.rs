@@ -80,8 +80,8 @@ impl<S: EventStore> Oubliette<S> {
     /// layer is around, by the trait that lets it change events. Repeatable, and it can be cut off: what is sealed is passed over.
     ///
     /// Afterwards the store clears away what the events were, as far as it can, each time anew; what it cannot reach is named. And where
-    /// nothing stays in clear, the vault notes it: until then each [plan](Oubliette::plan) reads the whole store, because a
-    /// person may be in clear anywhere.
+    /// nothing stays in clear, the vault notes up to where: each [plan](Oubliette::plan) reads what is behind that, because a
+    /// person may be in clear anywhere, as long as somebody goes on writing so.
     ///
     /// ```
     /// use oubliette::*;
@@ -131,8 +131,10 @@ impl<S: EventStore> Oubliette<S> {
             0 => Vec::new(),
             _ => beneath.scrub().await?,
         };
-        if let (0, Some(vault)) = (sealing.counts.left, self.vault()) {
-            self.layer.mark_sealed(vault).await.map_err(CodecError::from)?;
+        if let (0, Some(vault), Some(up_to)) =
+            (sealing.counts.left, self.vault(), sealing.counts.up_to)
+        {
+            self.layer.mark_sealed(vault, up_to).await.map_err(CodecError::from)?;
         }
         let Sealing { counts, left, .. } = sealing;
         Ok(SealedExisting { counts, left, former_contents })

@@ -5,18 +5,26 @@
 use std::{
     fs,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
+
+use async_trait::async_trait;
+use futures::StreamExt;
 
 use crate::common::*;
 use oubliette::{
     audit::verify::VerifyOptions,
     erasure::ForgetOptions,
-    event::Json,
+    event::{Json, Position, RecordedEvent, StreamName},
     layer::Oubliette,
+    policy::Policy,
     store::{
-        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, Rewrite, Rewritten,
-        SqliteStore, Stored,
+        Append, Appended, Capabilities, Capability, EventStore, EventStoreExt, EventStream,
+        ExpectedRevision, Filter, MemoryStore, ReadAllOptions, ReadOptions, Rewrite, Rewritten,
+        SqliteStore, StoreError, Stored, Subscription,
     },
     vault::Vault,
 };
@@ -266,4 +274,142 @@ async fn an_event_that_is_only_called_a_tombstone_is_not_taken_for_sealed() {
     bank.forget(&subject("user-0"), "asked").await.unwrap();
     let done = bank.seal_existing(&events, |_| {}).await.unwrap();
     assert_eq!((done.counts.sealed, done.counts.left), (0, 0), "{done:?}");
+}
+
+/// Somebody goes on writing in clear, in a stream in which the person has no key.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_in_clear_behind_what_was_sealed_is_not_called_forgotten() {
+    let store = MemoryStore::new();
+    in_clear(&store, 3).await;
+    let bank = layer_over(store.clone()).await;
+    assert_eq!(bank.seal_existing(&store, |_| {}).await.unwrap().counts.left, 0);
+    assert_eq!(bank.plan(&subject("user-1")).await.unwrap().unsealed_events(), 0);
+    said(&store, 1).await;
+    said(&store, 2).await;
+    for whose in ["user-1", "user-2"] {
+        let plan = bank.plan(&subject(whose)).await.unwrap();
+        assert_eq!((plan.unsealed_events(), plan.clear_unknown), (1, false), "{whose}");
+        assert!(bank.forget(&subject(whose), "asked").await.is_err(), "{whose}");
+    }
+    assert_eq!(bank.plan(&subject("user-0")).await.unwrap().unsealed_events(), 0);
+    // Sealed at the next run, and gone with them.
+    assert_eq!(bank.seal_existing(&store, |_| {}).await.unwrap().counts.sealed, 2);
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    assert!(!texts(&store).await.contains("Settergren"));
+}
+
+/// What an application writes to its own table, in clear.
+async fn said(store: &impl EventStore, author: u32) {
+    let data = format!(r#"{{"author":{author},"at":3,"text":"Settergren"}}"#);
+    put(store, "room-9", event("Said", &data)).await.unwrap();
+}
+
+/// More than are read again each time rather than noted.
+async fn many(store: &impl EventStore) {
+    for _ in 0..15 {
+        let said = |n| event("Said", &format!(r#"{{"author":{},"at":3,"text":"hello"}}"#, n % 3));
+        let some = (0..100).map(said).collect();
+        store.append_to(&stream("room-1"), ExpectedRevision::Any, some).await.unwrap();
+    }
+}
+
+/// An empty store whose owner writes to it as well is looked through, and each event once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_other_writers_is_looked_through_behind_what_is_known_to_be_sealed() {
+    let store = Counted::without(Capability::Sole);
+    let bank = layer_over(store.clone()).await;
+    many(&bank).await;
+    let plan = async |whose: &str| {
+        let before = store.read.load(Ordering::SeqCst);
+        let plan = bank.plan(&subject(whose)).await.unwrap();
+        (plan.unsealed_events(), store.read.load(Ordering::SeqCst) - before)
+    };
+    let (unsealed, read) = plan("user-1").await;
+    assert!(unsealed == 0 && read >= 1_500, "{unsealed} {read}");
+    let (unsealed, read) = plan("user-1").await;
+    assert!(unsealed == 0 && read < 10, "{unsealed} {read}");
+    said(&store.inner, 2).await;
+    assert_eq!(plan("user-1").await.0, 0);
+    // It is found however often somebody looks, and for whomever.
+    assert_eq!((plan("user-2").await.0, plan("user-2").await.0), (1, 1));
+
+    let sole = Counted::without(Capability::ReadBackwards);
+    let bank = layer_over(sole.clone()).await;
+    many(&bank).await;
+    let before = sole.read.load(Ordering::SeqCst);
+    bank.plan(&subject("user-1")).await.unwrap();
+    assert_eq!(sole.read.load(Ordering::SeqCst), before, "nobody else writes to it");
+}
+
+/// A stream of theirs whose first event is sealed is passed over, unless somebody else writes to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_in_clear_in_a_stream_that_is_passed_over_is_found() {
+    let store = MemoryStore::with_capabilities(Capabilities::ALL.without(Capability::Sole));
+    let bank = layer_over(store.clone()).await;
+    put(&bank, "user-1", event("UserMoved", r#"{"id":1,"town":"Bremen"}"#)).await.unwrap();
+    put(&bank, "ledger-1", event("LedgerOpened", r#"{"account":"x"}"#)).await.unwrap();
+    let clear = r#"{"account":"x","counterparty":{"user":"user-1","iban":"DE8937"}}"#;
+    put(&bank, "ledger-1", event("Paid", clear)).await.unwrap();
+    put(&store, "ledger-1", event("Paid", clear)).await.unwrap();
+    let refused = bank.forget(&subject("user-1"), "asked").await.unwrap_err();
+    assert!(refused.to_string().contains("1 event"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_can_look_that_is_said() {
+    let none = Capabilities::ALL.without(Capability::ReadAll).without(Capability::Subscribe);
+    let store = MemoryStore::with_capabilities(none);
+    said(&store, 1).await;
+    let policy =
+        Policy::parse("[[stream]]\nmatch = 'room-{id}'\nsubject = 'user-{/author}'").unwrap();
+    let bank = Oubliette::open(store, Vault::in_memory().unwrap(), policy).await.unwrap();
+    put(&bank, "room-7", event("Said", r#"{"author":1,"at":3}"#)).await.unwrap();
+    assert!(bank.plan(&subject("user-1")).await.unwrap().clear_unknown);
+    assert!(bank.forget(&subject("user-1"), "asked").await.unwrap().clear_unknown);
+}
+
+/// A store that counts the events that are read of all streams.
+#[derive(Debug, Clone)]
+struct Counted {
+    inner: MemoryStore,
+    read: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn without(lacking: Capability) -> Self {
+        let inner = MemoryStore::with_capabilities(Capabilities::ALL.without(lacking));
+        Self { inner, read: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl EventStore for Counted {
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.append(appends).await
+    }
+
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.restore(events).await
+    }
+
+    fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
+        self.inner.read(stream, options)
+    }
+
+    fn read_all(&self, options: ReadAllOptions) -> EventStream {
+        let read = Arc::clone(&self.read);
+        let counting = move |event| {
+            read.fetch_add(1, Ordering::SeqCst);
+            event
+        };
+        self.inner.read_all(options).map(counting).boxed()
+    }
+
+    fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
+        self.inner.subscribe(after, filter)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
 }

@@ -45,10 +45,10 @@ const ERIKA: &str = r#"{"colour":"blue","name":"Erika","address":{"country":"DE"
 
 /// A store that counts who reads a private half by its stream.
 #[derive(Debug, Clone, Default)]
-struct Watched {
-    inner: MemoryStore,
+pub(crate) struct Watched {
+    pub(crate) inner: MemoryStore,
     /// How often a private half was read.
-    halves: Arc<AtomicUsize>,
+    pub(crate) halves: Arc<AtomicUsize>,
 }
 
 #[async_trait]

@@ -388,6 +388,48 @@ async fn an_event_under_a_key_that_is_newer_than_the_backup_says_so() {
     assert!(newer.to_string().contains("newer than this vault"), "{newer}");
 }
 
+/// Purging removes the half, whose key this vault never heard of: nobody lost it.
+#[tokio::test]
+async fn a_purged_event_that_is_newer_than_the_backup_says_that_and_not_that_a_half_is_missing() {
+    use crate::{
+        event::RecordedEvent,
+        store::{Purge, Removed, StoreError, Unreadable},
+    };
+    let policy = "[[stream]]\nmatch = 'user-{id}'\nlayout = 'split'\npublic = ['/id']";
+    let (place, store) = (Place::new(), MemoryStore::new());
+    let over = |vault| async {
+        let policy = Policy::parse(policy).unwrap();
+        Oubliette::open(store.clone(), vault, policy).await.unwrap()
+    };
+    let bank = over(place.vault()).await;
+    let write = async |stream: &str| {
+        let data = Json::parse(r#"{"id":1,"name":"Annika"}"#).unwrap();
+        let event = NewEvent::new(EventType::new("A").unwrap(), data);
+        bank.append_to(&super::stream(stream), ExpectedRevision::Any, vec![event]).await.unwrap();
+    };
+    write("user-1").await;
+    place.back_up(bank.vault().unwrap(), "copy.age").await.unwrap();
+    // Only what comes behind these is of another era.
+    for name in ["user-1", "user-2", "user-3"] {
+        write(name).await;
+    }
+    for name in ["user-private-1", "user-private-3"] {
+        for half in store.events(&super::stream(name), Default::default()).await.unwrap() {
+            let RecordedEvent { stream, revision, id, .. } = half;
+            assert_eq!(store.remove(vec![Removed { stream, revision, id }]).await.unwrap(), [true]);
+        }
+    }
+    drop(bank);
+    place.restore("copy.age").unwrap();
+    let bank = over(place.restored()).await;
+    for (name, is_newer) in [("user-1", false), ("user-2", true), ("user-3", true)] {
+        let read = bank.events(&super::stream(name), Default::default()).await.unwrap_err();
+        let StoreError::Unreadable { unreadable, .. } = read else { panic!("{read}") };
+        let expected = if is_newer { Unreadable::UnknownEra } else { Unreadable::HalfMissing };
+        assert_eq!(unreadable, expected, "{name}");
+    }
+}
+
 /// A vault and its slot that were put back, as a machine's image is, while the events went on. The next era had the
 /// number of one that the events knew already.
 #[tokio::test]
