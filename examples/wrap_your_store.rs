@@ -134,6 +134,10 @@ impl EventStore for Shelf {
             Ok(after) => after.map_or(0, |after| after.saturating_add(1)),
             Err(error) => return stream::iter([Err(error)]).boxed(),
         };
+        // Whoever waited there would miss what comes before it.
+        if let Some(after) = after.filter(|_| next > self.all().len()) {
+            return stream::iter([Err(StoreError::ForeignPosition(after))]).boxed();
+        }
         let (shelf, counter) = (self.clone(), self.count.subscribe());
         let start = (next, Some(*self.count.borrow()));
         stream::unfold((shelf, counter, filter, start), |mut state| async move {
@@ -166,6 +170,7 @@ impl EventStore for Shelf {
             Capability::Verbatim,
             Capability::LongNumbers,
             Capability::Nul,
+            Capability::Sole,
         ])
     }
 }

@@ -14,7 +14,11 @@
 //!   from a database;
 //! - a **policy**: an allow-list that says what is public, whose the rest is, and which streams depend on which:
 //!   [`Policy`];
-//! - an **embedded event store** on SQLite, one in memory for tests, and a conformance suite for yours.
+//! - an **embedded event store** on SQLite, one in memory for tests, and a conformance suite for yours. Adapters are crates
+//!   of their own: `oubliette-postgres` (also for a table that you have), `oubliette-jetstream` (NATS JetStream) and
+//!   `oubliette-kafka` (Apache Kafka);
+//! - **ways in and out**: what was in clear before is sealed where it is, or copied in; ciphertext that nobody can read any
+//!   more is purged; what comes behind a checkpoint is carried elsewhere.
 //!
 //! It is not
 //!
@@ -99,7 +103,11 @@
 //! | fold over what may be forgotten | [`EventStoreExt::fold`], [`Content`] |
 //! | seal and open without a store | [`Codec`] |
 //! | forget | [`Oubliette::plan`], [`Oubliette::forget`], [`Oubliette::reopen`] |
+//! | seal what was there in clear before | [`Oubliette::seal_existing`], or [`store::copy`] into a layer |
+//! | remove ciphertext that nobody can read any more | [`Oubliette::storage`], [`Oubliette::purge`] |
 //! | audit | [`Oubliette::inventory`], [`Oubliette::verify`], [`audit`] |
+//! | move from one store to another | [`store::copy`], [`store::compare`] |
+//! | carry events elsewhere, from a checkpoint | [`store::follow`], [`store::catch_up`] |
 //! | write a store's adapter | [`EventStore`], [`store`] |
 //!
 //! The [`guide`] goes through these step by step. For cryptographers, [`guide::how_it_forgets`] is the argument and

@@ -95,9 +95,18 @@ pub fn check_restored(
             ))
         })?;
         check_stored(id, data, event.metadata.as_ref(), capabilities)?;
+        if event.revision > LAST_REVISION {
+            return Err(StoreError::Invalid(format!(
+                "event {id} has revision {}; at most {LAST_REVISION} is restored, so that others can follow",
+                event.revision
+            )));
+        }
     }
     Ok(())
 }
+
+/// The highest revision that is restored: what every reader of JSON can hold, and no store is at its end there.
+const LAST_REVISION: Revision = Revision((1 << 53) - 1);
 
 fn check_stored(
     id: EventId,
@@ -222,13 +231,14 @@ pub fn answer_retry(
     }
 }
 
-/// For each event of a restore, where it is already; `None` for those that are to be written. `find` looks up an id, as
-/// for [`answer_retry`]; `last` returns a stream's last revision.
+/// For each event of a restore, where it is already; `None` for those that are to be written, at their revisions, also where
+/// these leave a gap. `find` looks up an id, as for [`answer_retry`]; `last` returns the highest revision that a stream ever
+/// gave, also of an event that is removed.
 ///
 /// An adapter with [`Capability::Restore`] calls it after [`check_restored`].
 ///
 /// # Errors
-/// [`StoreError::Conflict`] where one is not the next of its stream, [`StoreError::IdInUse`] where
+/// [`StoreError::Conflict`] where one does not come behind the last of its stream, [`StoreError::IdInUse`] where
 /// its id is elsewhere; the errors of `find` and `last`.
 pub fn plan_restore(
     events: &[RecordedEvent],
@@ -241,16 +251,18 @@ pub fn plan_restore(
         let RecordedEvent { id, stream, revision, .. } = event;
         let known = find(*id, stream)?;
         match known {
-            Some(known) if known.same_stream && known.revision == *revision => {}
+            // Also where it had to come later than in the store that is copied, because something of this one's was in its place.
+            Some(known) if known.same_stream && known.revision >= *revision => {}
             Some(_) => return Err(StoreError::IdInUse { id: *id, stream: stream.clone() }),
             None => {
                 let last = match lasts.entry(stream) {
                     Entry::Occupied(last) => last.into_mut(),
                     Entry::Vacant(unknown) => unknown.insert(last(stream)?),
                 };
-                let before = revision.0.checked_sub(1).map(Revision);
-                let expected = before.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
-                if !expected.matches(*last) {
+                if last.is_some_and(|last| *revision <= last) {
+                    let before = revision.0.checked_sub(1).map(Revision);
+                    let expected =
+                        before.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
                     let (stream, actual) = (stream.clone(), Some((*last).into()));
                     return Err(StoreError::Conflict { stream, expected, actual });
                 }

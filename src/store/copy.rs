@@ -5,18 +5,34 @@ use std::fmt;
 use futures::{StreamExt, TryStreamExt};
 
 use super::{
-    Append, Capability, EventStore, EventStream, ExpectedRevision, ReadAllOptions, StoreError,
+    Append, Capability, Current, EventStore, EventStream, ExpectedRevision, ReadAllOptions,
+    StoreError,
 };
-use crate::event::{EventId, NewEvent, Payload, Position, RecordedEvent, StreamName};
+use crate::event::{NewEvent, Position, RecordedEvent, Revision, StreamName};
 
 /// The most events that are written at once.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 /// … or about this many bytes.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// What becomes of an event on its way: `None` leaves it out. It keeps its id, its stream and its revision, or others that
 /// fit together.
 pub type Transform<'a> = dyn FnMut(RecordedEvent) -> Option<RecordedEvent> + Send + 'a;
+
+/// What becomes of an event that the target refused with an error.
+pub type WhenRefused<'a> = dyn FnMut(&RecordedEvent, &StoreError) -> Refused + Send + 'a;
+
+/// What becomes of an event that the target of a copy refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The copy ends with the error.
+    Ends,
+    /// It is left out. What is behind it in its stream is copied all the same.
+    LeftOut,
+    /// It comes behind what the target has in its stream, at a later revision. For a [`StoreError::Conflict`] that says where the
+    /// stream is; any other error ends the copy.
+    Later,
+}
 
 /// How far a copy has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +44,8 @@ pub struct Copied {
     pub already: u64,
     /// Events that the transform left out.
     pub left_out: u64,
+    /// Events that the target refused and that [`copy_except`] left out.
+    pub refused: u64,
     /// Where to go on if it is cut off: everything up to this position of the store that is copied is done.
     pub up_to: Option<Position>,
 }
@@ -78,7 +96,7 @@ pub fn not_kept(to: &dyn EventStore) -> &'static [NotKept] {
 /// let copied = copy(&clear, &sealed, None, &mut Some, &mut |so_far| println!("{}", so_far.written)).await?;
 /// assert_eq!(copied.written, 1);
 /// let compared = compare(&clear, &sealed, &mut Some, &mut |_| {}).await?;
-/// assert_eq!(compared, Comparison::Same { events: 1 });
+/// assert_eq!(compared, Comparison::Same { events: 1, later: 0 });
 /// # Ok(())
 /// # }
 /// ```
@@ -93,6 +111,39 @@ pub async fn copy(
     transform: &mut Transform<'_>,
     progress: &mut (dyn FnMut(Copied) + Send),
 ) -> Result<Copied, StoreError> {
+    copy_except(from, to, after, transform, &mut |_, _| Refused::Ends, progress).await
+}
+
+/// As [`copy`], of a target that may refuse events, or that has events of its own in the same streams: `when_refused` says of
+/// each event that was refused what becomes of it.
+///
+/// ```
+/// use oubliette::{store::{Refused, StoreError, copy_except}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (clear, sealed) = (MemoryStore::new(), MemoryStore::new());
+/// let mut when_refused = |_: &_, error: &StoreError| match error {
+///     StoreError::Forgotten { .. } => Refused::LeftOut,
+///     // There is a tombstone in its place.
+///     StoreError::Conflict { .. } => Refused::Later,
+///     _ => Refused::Ends,
+/// };
+/// let copied = copy_except(&clear, &sealed, None, &mut Some, &mut when_refused, &mut |_| {}).await?;
+/// println!("{} copied, {} of people who are forgotten were not", copied.written, copied.refused);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`copy`], where that is what `when_refused` says.
+pub async fn copy_except(
+    from: &dyn EventStore,
+    to: &dyn EventStore,
+    after: Option<Position>,
+    transform: &mut Transform<'_>,
+    when_refused: &mut WhenRefused<'_>,
+    progress: &mut (dyn FnMut(Copied) + Send),
+) -> Result<Copied, StoreError> {
     let mut copied = Copied { up_to: after, ..Copied::default() };
     // The last batch ends with its end, and the next one asks again.
     let events = from.read_all(ReadAllOptions { after, ..ReadAllOptions::default() });
@@ -100,14 +151,7 @@ pub async fn copy(
     loop {
         let (batch, up_to) = batch(&mut events, transform, &mut copied).await?;
         let Some(up_to) = up_to else { return Ok(copied) };
-        if !batch.is_empty() {
-            let (written, already) = match to.capabilities().has(Capability::Restore) {
-                true => restore(to, batch).await?,
-                false => append(to, batch).await?,
-            };
-            copied.written += written;
-            copied.already += already;
-        }
+        write(to, batch, when_refused, &mut copied).await?;
         copied.up_to = Some(up_to);
         progress(copied);
     }
@@ -135,164 +179,74 @@ async fn batch(
     Ok((batch, up_to))
 }
 
-async fn restore(to: &dyn EventStore, batch: Vec<RecordedEvent>) -> Result<(u64, u64), StoreError> {
-    let done = to.restore(batch).await?;
-    let already = done.iter().filter(|done| done.already).count();
-    Ok(((done.len() - already) as u64, already as u64))
-}
-
-/// Events of one stream that follow each other are appended together; and one by one where an earlier attempt was cut off
-/// between them.
-async fn append(to: &dyn EventStore, batch: Vec<RecordedEvent>) -> Result<(u64, u64), StoreError> {
-    let (mut written, mut already) = (0, 0);
-    for run in batch.chunk_by(|one, other| one.stream == other.stream) {
-        let Some(first) = run.first() else { continue };
-        let events: Vec<_> = run.iter().map(NewEvent::copy_of).collect();
-        let appended = to.append(vec![any(&first.stream, events.clone())]).await;
-        match appended {
+/// Writes them, in ever smaller pieces where one of them is refused, or some are there already.
+async fn write(
+    to: &dyn EventStore,
+    batch: Vec<RecordedEvent>,
+    when_refused: &mut WhenRefused<'_>,
+    copied: &mut Copied,
+) -> Result<(), StoreError> {
+    let keeps = to.capabilities().has(Capability::Restore);
+    // Those that are still to be written, the next one last.
+    let mut pieces: Vec<Vec<RecordedEvent>> = match keeps {
+        true => vec![batch],
+        // Events of one stream that follow each other are appended together.
+        false => batch
+            .chunk_by(|one, other| one.stream == other.stream)
+            .map(<[RecordedEvent]>::to_vec)
+            .rev()
+            .collect(),
+    };
+    while let Some(mut piece) = pieces.pop() {
+        let Some(first) = piece.first() else { continue };
+        let done = match keeps {
+            true => to.restore(piece.clone()).await,
+            false => {
+                let events = piece.iter().map(NewEvent::copy_of).collect();
+                let appended = to.append(vec![any(&first.stream, events)]).await;
+                appended.map(|done| done.repeat(piece.len()))
+            }
+        };
+        match done {
             Ok(done) => {
-                let is_retry = done.iter().any(|done| done.already);
-                *(if is_retry { &mut already } else { &mut written }) += run.len() as u64;
+                let already = done.iter().filter(|done| done.already).count();
+                copied.already += already as u64;
+                copied.written += (done.len() - already) as u64;
             }
-            Err(StoreError::IdInUse { .. }) if run.len() > 1 => {
-                for event in events {
-                    let done = to.append(vec![any(&first.stream, vec![event])]).await?;
-                    let is_retry = done.iter().any(|done| done.already);
-                    *(if is_retry { &mut already } else { &mut written }) += 1;
+            Err(error) if error.is_temporary() => return Err(error),
+            Err(_) if piece.len() > 1 => {
+                let behind = piece.split_off(piece.len() / 2);
+                pieces.extend([behind, piece]);
+            }
+            Err(error) => match (when_refused(first, &error), &error) {
+                (Refused::LeftOut, _) => copied.refused += 1,
+                (
+                    Refused::Later,
+                    StoreError::Conflict { actual: Some(Current::Revision(last)), .. },
+                ) if keeps && first.revision <= *last => {
+                    let later = RecordedEvent { revision: Revision(last.0 + 1), ..first.clone() };
+                    pieces.push(vec![later]);
                 }
-            }
-            Err(error) => return Err(error),
+                _ => return Err(error),
+            },
         }
     }
-    Ok((written, already))
+    Ok(())
 }
 
 fn any(stream: &StreamName, events: Vec<NewEvent>) -> Append {
     Append::new(stream.clone(), ExpectedRevision::Any, events)
 }
 
-/// What reading both sides of a copy showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Comparison {
-    /// Each event is there as it was, as far as the target keeps it.
-    Same {
-        /// How many.
-        events: u64,
-    },
-    /// One is missing, or is another.
-    Different {
-        /// The event.
-        id: EventId,
-        /// Its stream.
-        stream: StreamName,
-        /// What is different.
-        what: Difference,
-        /// How many were the same before it.
-        same: u64,
-    },
-}
-
-/// In what an event and its copy differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Difference {
-    /// There is no copy, or not behind that of the event before.
-    Missing,
-    /// The stream or the revision.
-    Place,
-    /// The type.
-    Type,
-    /// The payload, or what is readable of it.
-    Payload,
-    /// The metadata.
-    Metadata,
-    /// When it was recorded.
-    Time,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Missing => "it is missing, or out of order",
-            Self::Place => "it is in another stream, or at another revision",
-            Self::Type => "its type is another",
-            Self::Payload => "its payload is another",
-            Self::Metadata => "its metadata are others",
-            Self::Time => "it was recorded at another time",
-        })
-    }
-}
-
-/// Reads both stores to the end of the first, and says whether the second has everything that was copied, as it was and in
-/// that order. What it has besides is passed over.
-///
-/// # Errors
-/// [`StoreError`] of either store.
-pub async fn compare(
-    from: &dyn EventStore,
-    to: &dyn EventStore,
-    transform: &mut Transform<'_>,
-    progress: &mut (dyn FnMut(u64) + Send),
-) -> Result<Comparison, StoreError> {
-    let keeps = to.capabilities().has(Capability::Restore);
-    let mut events = from.read_all(ReadAllOptions::default());
-    let mut copies = to.read_all(ReadAllOptions::default()).fuse();
-    let mut same = 0;
-    while let Some(event) = events.try_next().await? {
-        let Some(event) = transform(event) else { continue };
-        let different = loop {
-            match copies.next().await.transpose()? {
-                None => break Some(Difference::Missing),
-                Some(copy) if copy.id == event.id => break difference(&event, &copy, keeps),
-                Some(_) => {}
-            }
-        };
-        if let Some(what) = different {
-            let RecordedEvent { id, stream, .. } = event;
-            return Ok(Comparison::Different { id, stream, what, same });
-        }
-        same += 1;
-        if same % BATCH as u64 == 0 {
-            progress(same);
-        }
-    }
-    progress(same);
-    Ok(Comparison::Same { events: same })
-}
-
-fn difference(event: &RecordedEvent, copy: &RecordedEvent, keeps: bool) -> Option<Difference> {
-    let canonical = |payload: &Payload| match payload {
-        Payload::Json(json) => json.tree().root().to_canonical().into_bytes(),
-        Payload::Bytes(bytes) => bytes.to_vec(),
-    };
-    let payload = |event: &RecordedEvent| event.data.as_ref().map(canonical);
-    let metadata = |event: &RecordedEvent| {
-        let json = event.metadata.as_ref().map(|json| json.tree().root().to_canonical());
-        // Metadata without members says nothing: some stores know one kind of nothing only.
-        json.filter(|json| json != "{}")
-    };
-    let is_elsewhere = event.stream != copy.stream || keeps && event.revision != copy.revision;
-    [
-        (is_elsewhere, Difference::Place),
-        (event.event_type != copy.event_type, Difference::Type),
-        (payload(event) != payload(copy), Difference::Payload),
-        (metadata(event) != metadata(copy), Difference::Metadata),
-        (keeps && event.recorded != copy.recorded, Difference::Time),
-    ]
-    .into_iter()
-    .find_map(|(differs, what)| differs.then_some(what))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
-        event::{EventType, Json, Revision},
-        store::{Capabilities, EventStoreExt, MemoryStore},
+        event::{EventType, Json},
+        store::{Capabilities, Comparison, EventStoreExt, MemoryStore, compare},
     };
 
-    async fn filled() -> MemoryStore {
+    pub(in crate::store) async fn filled() -> MemoryStore {
         let store = MemoryStore::new();
         for number in 0..700 {
             let stream = StreamName::new(format!("user-{}", number / 3 % 50)).unwrap();
@@ -319,7 +273,7 @@ mod tests {
             let none = copy(&from, &to, last, &mut Some, &mut |_| {}).await.unwrap();
             assert_eq!((none.written, none.already, none.up_to), (0, 0, last));
             let compared = compare(&from, &to, &mut Some, &mut |_| {}).await.unwrap();
-            assert_eq!(compared, Comparison::Same { events: 700 });
+            assert_eq!(compared, Comparison::Same { events: 700, later: 0 });
         }
         assert_eq!(not_kept(&MemoryStore::new()), []);
         assert_eq!(not_kept(&without_restore()).len(), 2);
@@ -341,44 +295,7 @@ mod tests {
             let copied = copy(&from, &to, None, &mut Some, &mut |_| {}).await.unwrap();
             assert_eq!((copied.written, copied.already), (400, 300));
             let compared = compare(&from, &to, &mut Some, &mut |_| {}).await.unwrap();
-            assert_eq!(compared, Comparison::Same { events: 700 });
+            assert_eq!(compared, Comparison::Same { events: 700, later: 0 });
         }
-    }
-
-    #[tokio::test]
-    async fn comparing_finds_what_is_different() {
-        type Change = fn(&mut RecordedEvent);
-        let changes: [(Change, Difference); 4] = [
-            (|event| event.id = EventId::random(), Difference::Missing),
-            (|event| event.event_type = EventType::new("U").unwrap(), Difference::Type),
-            (|event| event.data = Some(Json::trusted("{}").into()), Difference::Payload),
-            (|event| event.metadata = Some(Json::trusted(r#"{"a":1}"#)), Difference::Metadata),
-        ];
-        let from = filled().await;
-        for (change, what) in changes {
-            let to = MemoryStore::new();
-            let mut seen = 0;
-            let mut changing = |mut event: RecordedEvent| {
-                seen += 1;
-                if seen == 500 {
-                    change(&mut event);
-                }
-                Some(event)
-            };
-            copy(&from, &to, None, &mut changing, &mut |_| {}).await.unwrap();
-            let compared = compare(&from, &to, &mut Some, &mut |_| {}).await.unwrap();
-            let Comparison::Different { what: found, same, .. } = compared else {
-                panic!("{what}")
-            };
-            assert_eq!((found, same), (what, 499));
-        }
-        let empty = compare(&from, &MemoryStore::new(), &mut Some, &mut |_| {}).await.unwrap();
-        assert!(matches!(empty, Comparison::Different { what: Difference::Missing, same: 0, .. }));
-        let to = MemoryStore::new();
-        let mut renumber =
-            |event: RecordedEvent| Some(event).filter(|event| event.revision == Revision(0));
-        copy(&from, &to, None, &mut renumber, &mut |_| {}).await.unwrap();
-        let first = compare(&from, &to, &mut renumber, &mut |_| {}).await.unwrap();
-        assert_eq!(first, Comparison::Same { events: 50 });
     }
 }

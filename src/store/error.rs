@@ -82,8 +82,12 @@ pub enum StoreError {
     #[error("invalid request: {0}")]
     Invalid(String),
 
-    /// The position is of another store: it has another length than this store's positions.
-    #[error("position {0} is none of this store's; take positions from what this store returned")]
+    /// The position is none of this store's: it has another length than this store's positions, or a subscription was to
+    /// begin beyond all that the store ever gave. It is another store's, or this one was put back to an older state since.
+    #[error(
+        "position {0} is none of this store's: it is another store's, or this one was put back to an older state since; \
+         take positions from what this store returned, or begin anew"
+    )]
     ForeignPosition(Position),
 
     /// This store cannot do it.
@@ -130,7 +134,7 @@ pub enum StoreError {
     /// The store has something at this position that it did not write. What is there before and behind it
     /// can still be read.
     #[error(
-        "the event at position {position} is damaged in the event store: restore it from a copy of the store; \
+        "the event at position {position} is damaged in the event store: repair it there, or restore it from a copy of the store; \
          verifying tells of all that are"
     )]
     Damaged {

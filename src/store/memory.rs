@@ -1,7 +1,7 @@
 //! A store in memory, for tests and for trying things out.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt, iter,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -48,8 +48,8 @@ struct Shared {
 #[derive(Default)]
 struct Log {
     events: Vec<RecordedEvent>,
-    /// For each stream the indices of its events: an event's revision is its index here.
-    streams: HashMap<StreamName, Vec<usize>>,
+    /// For each stream the indices of its events, by revision.
+    streams: HashMap<StreamName, BTreeMap<Revision, usize>>,
     ids: HashMap<EventId, usize>,
     /// Those that were removed: their indices are never given again.
     removed: HashSet<usize>,
@@ -116,8 +116,7 @@ impl Shared {
 
 impl Log {
     fn last(&self, stream: &StreamName) -> Option<Revision> {
-        let indices = self.streams.get(stream)?;
-        indices.len().checked_sub(1).map(|last| Revision(last as u64))
+        self.streams.get(stream)?.last_key_value().map(|(last, _)| *last)
     }
 
     fn find(&self, id: EventId, stream: &StreamName) -> Option<Known> {
@@ -138,19 +137,17 @@ impl Log {
         let restored = Timestamp::now();
         let mut done = Vec::with_capacity(events.len());
         for (mut event, known) in events.into_iter().zip(planned) {
-            let already = known.is_some();
-            let position = match known {
-                Some(known) => known.position,
-                None => Position::number(self.events.len() as u64),
-            };
-            done.push(Appended { revision: event.revision, position, already });
-            if !already {
-                self.ids.insert(event.id, self.events.len());
-                let indices = self.streams.entry(event.stream.clone()).or_default();
-                indices.push(self.events.len());
-                (event.position, event.restored) = (position, Some(restored));
-                self.events.push(event);
+            if let Some(Known { revision, position, .. }) = known {
+                done.push(Appended { revision, position, already: true });
+                continue;
             }
+            let position = Position::number(self.events.len() as u64);
+            done.push(Appended { revision: event.revision, position, already: false });
+            self.ids.insert(event.id, self.events.len());
+            let indices = self.streams.entry(event.stream.clone()).or_default();
+            indices.insert(event.revision, self.events.len());
+            (event.position, event.restored) = (position, Some(restored));
+            self.events.push(event);
         }
         Ok(done)
     }
@@ -173,11 +170,12 @@ impl Log {
         let recorded = Timestamp::now();
         let mut done = Vec::with_capacity(appends.len());
         for append in appends {
+            let next = self.last(&append.stream).map_or(0, |last| last.0 + 1);
             let indices = self.streams.entry(append.stream.clone()).or_default();
-            let mut revision = Revision(0);
-            for event in append.events {
-                revision = Revision(indices.len() as u64);
-                indices.push(self.events.len());
+            let mut revision = Revision(next);
+            for (number, event) in (next..).zip(append.events) {
+                revision = Revision(number);
+                indices.insert(revision, self.events.len());
                 self.ids.insert(event.id, self.events.len());
                 self.events.push(RecordedEvent::plain(
                     append.stream.clone(),
@@ -213,8 +211,8 @@ impl EventStore for MemoryStore {
         if let Err(error) = self.require_direction(options.direction) {
             return refuse(error);
         }
-        let from = options.from.map(|from| index(from.0));
-        self.walk(Some(stream.clone()), options.direction, from, options.limit)
+        let ReadOptions { from, direction, limit } = options;
+        self.walk(Some(stream.clone()), direction, from.map(|from| from.0), limit)
     }
 
     fn read_all(&self, options: ReadAllOptions) -> EventStream {
@@ -232,14 +230,18 @@ impl EventStore for MemoryStore {
                 (Some(after.saturating_add(1)), options.limit)
             }
         };
-        self.walk(None, options.direction, from, limit)
+        self.walk(None, options.direction, from.map(|from| from as u64), limit)
     }
 
     fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
         let allowed = self.require(Capability::Subscribe);
-        let after = match allowed.and_then(|()| after.map(index_of).transpose()) {
-            Ok(after) => after,
-            Err(error) => return stream::iter([Err(error)]).boxed(),
+        let index = allowed.and_then(|()| after.map(index_of).transpose());
+        let after = match (index, after) {
+            (Ok(Some(index)), Some(after)) if index >= self.shared.log().events.len() => {
+                return stream::iter([Err(StoreError::ForeignPosition(after))]).boxed();
+            }
+            (Ok(after), _) => after,
+            (Err(error), _) => return stream::iter([Err(error)]).boxed(),
         };
         let state = Subscriber {
             head: self.shared.head.subscribe(),
@@ -309,47 +311,58 @@ impl Purge for MemoryStore {
 
 impl MemoryStore {
     /// The events of one stream, or of all, as they are when the first is asked for; each is
-    /// cloned only when its turn comes.
+    /// cloned only when its turn comes. `from` is a revision of the stream, or an index.
     fn walk(
         &self,
         stream: Option<StreamName>,
         direction: Direction,
-        from: Option<usize>,
+        from: Option<u64>,
         limit: Option<usize>,
     ) -> EventStream {
         let shared = Arc::clone(&self.shared);
-        let mut range: Option<(usize, usize)> = None;
+        let mut left: Option<Indices> = None;
         let events = iter::from_fn(move || {
             let log = shared.log();
-            let indices = match &stream {
-                None => None,
-                Some(stream) => Some(log.streams.get(stream)?),
-            };
-            let len = indices.map_or(log.events.len(), Vec::len);
-            let (start, end) = range.get_or_insert_with(|| match (direction, from) {
-                (_, None) => (0, len),
-                (Direction::Forwards, Some(from)) => (from, len),
-                (Direction::Backwards, Some(from)) => (0, from.saturating_add(1).min(len)),
-            });
-            while start < end {
+            let left = left.get_or_insert_with(|| log.indices(stream.as_ref(), direction, from));
+            loop {
                 let at = match direction {
-                    Direction::Forwards => {
-                        *start += 1;
-                        *start - 1
-                    }
-                    Direction::Backwards => {
-                        *end -= 1;
-                        *end
-                    }
-                };
-                let at = indices.map_or(Some(at), |indices| indices.get(at).copied())?;
+                    Direction::Forwards => left.next(),
+                    Direction::Backwards => left.next_back(),
+                }?;
                 if !log.removed.contains(&at) {
                     return log.events.get(at).cloned().map(Ok);
                 }
             }
-            None
         });
         stream::iter(events.take(limit.unwrap_or(usize::MAX))).boxed()
+    }
+}
+
+/// Which events a read goes through, in the order of the log.
+type Indices = Box<dyn DoubleEndedIterator<Item = usize> + Send>;
+
+impl Log {
+    fn indices(
+        &self,
+        stream: Option<&StreamName>,
+        direction: Direction,
+        from: Option<u64>,
+    ) -> Indices {
+        let (first, last) = match direction {
+            Direction::Forwards => (from.unwrap_or(0), u64::MAX),
+            Direction::Backwards => (0, from.unwrap_or(u64::MAX)),
+        };
+        match stream {
+            Some(stream) => {
+                let indices = self.streams.get(stream).into_iter();
+                let within = indices.flat_map(|all| all.range(Revision(first)..=Revision(last)));
+                Box::new(within.map(|(_, at)| *at).collect::<Vec<_>>().into_iter())
+            }
+            None => {
+                let end = index(last).saturating_add(1).min(self.events.len());
+                Box::new(index(first)..end)
+            }
+        }
     }
 }
 

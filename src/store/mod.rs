@@ -17,6 +17,7 @@
 // is a crate, and proves itself with the conformance suite.
 
 mod check;
+mod compare;
 mod copy;
 mod error;
 mod ext;
@@ -39,7 +40,8 @@ use futures::stream::BoxStream;
 use crate::event::{Position, RecordedEvent, StreamName};
 pub use check::{Known, answer_retry, check_appends, check_restored, plan_restore};
 pub(crate) use check::{check_for_layer, lacking};
-pub use copy::{Comparison, Copied, Difference, NotKept, Transform, compare, copy, not_kept};
+pub use compare::{Comparison, Difference, compare};
+pub use copy::{Copied, NotKept, Refused, Transform, WhenRefused, copy, copy_except, not_kept};
 pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};
 pub use ext::{EventStoreExt, Folded};
 pub use follow::{Checkpoint, FileCheckpoint, FollowError, Handler, catch_up, follow};
@@ -104,7 +106,7 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///   (exclusive).
 /// - `read_all_skips_nothing_in_flight`: once a position was seen, no lower one appears later.
 /// - `foreign_positions_are_refused`: a position of another length than the store's, in `read_all`
-///   and `subscribe`: [`StoreError::ForeignPosition`].
+///   and `subscribe`, and in `subscribe` one beyond all that the store ever gave: [`StoreError::ForeignPosition`].
 /// - `streams_are_apart`: names that differ in a letter, a case or a prefix are two streams: also beyond ASCII, and
 ///   at the end of a long name.
 ///
@@ -122,12 +124,14 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///   [`StoreError::Unsupported`].
 /// - `restore_is_all_or_nothing`: either every event of the call is there afterwards, or none, also
 ///   where the caller drops the future.
-/// - `restore_refuses_what_does_not_follow`: an event whose revision is not the next of its stream is
+/// - `restore_keeps_gaps`: revisions stay also where some are missing: the store that is copied may have
+///   removed events. What is appended afterwards comes behind the highest.
+/// - `restore_refuses_what_does_not_follow`: an event whose revision is not behind the last of its stream is
 ///   a [`StoreError::Conflict`]; an id that is elsewhere, or twice in the call, is
-///   [`StoreError::IdInUse`]; what is malformed, or was opened by a layer, is
+///   [`StoreError::IdInUse`]; what is malformed, was opened by a layer, or has a revision of 2^53 or more, is
 ///   [`StoreError::Invalid`].
-/// - `restore_can_be_repeated`: events that are at their revisions already are passed over and
-///   answered as a retry. Bytes are not compared.
+/// - `restore_can_be_repeated`: events that are in their stream already, at their revision or a later one, are passed
+///   over and answered as a retry, with where they are. Bytes are not compared.
 ///
 /// # Wrappers
 ///
@@ -144,7 +148,7 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// `append` and `restore` may be dropped at any await; whether the events were written is then
 /// unknown, and a retry with the same ids tells. Streams may be dropped at any time.
 ///
-/// Once an append has returned an error, it writes nothing any more: what a read does not find from then on is not there.
+/// Once an append or a restore has returned an error, it writes nothing any more: what a read does not find from then on is not there.
 /// A store whose server may still be at it when the connection is lost waits, or asks it, before it returns.
 ///
 /// ```
@@ -199,6 +203,9 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     fn read_all(&self, options: ReadAllOptions) -> EventStream;
 
     /// Delivers the events after a position (all, for `None`), then those to come.
+    ///
+    /// A position beyond all that the store ever gave is refused: whoever waited behind it would miss what is appended
+    /// before it. That of an event which was removed since is not beyond.
     fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription;
 
     /// What the store can do beyond the minimum.

@@ -175,7 +175,7 @@ pub struct ReadOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadAllOptions {
     /// Only events beyond this position: after it, or, backwards, before it; `None` is all of them.
-    /// It need not be an event's.
+    /// It need not be an event's. Forwards from beyond the last there are none.
     pub after: Option<Position>,
     /// In which direction to read.
     pub direction: Direction,
@@ -278,6 +278,10 @@ pub enum Capability {
     /// Appending events as another store recorded them: see
     /// [`EventStore::restore`](super::EventStore::restore).
     Restore,
+    /// Having no writers but those that use this trait, so that a store which was empty when a layer was first put around it has
+    /// nothing in clear from others. Of a store without it, each [plan](crate::Oubliette::plan) reads what came since the one before: an
+    /// application may go on writing to its table.
+    Sole,
 }
 
 impl fmt::Display for Capability {
@@ -294,6 +298,7 @@ impl fmt::Display for Capability {
             }
             Self::Nul => "the character U+0000 in clear (seal the field, or encode it)",
             Self::Restore => "restoring events as they were recorded",
+            Self::Sole => "no other writers",
         })
     }
 }
@@ -327,7 +332,7 @@ pub struct Capabilities(u16);
 impl Capabilities {
     /// A store that can do everything. For the stores of this library, and for tests: an adapter that takes `ALL`, or
     /// `ALL` without some, also claims what a later version adds. It names what it can do: [`Capabilities::of`].
-    pub const ALL: Self = Self(0b1_1111_1111);
+    pub const ALL: Self = Self(0b11_1111_1111);
     /// A store that can do the minimum.
     pub const NONE: Self = Self(0);
 

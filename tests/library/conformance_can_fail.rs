@@ -76,6 +76,7 @@ notices! {
     a_position_read_too: ReadsFromThePositionToo in read_all_is_in_order
     any_position: TakesAnyPosition in foreign_positions_are_refused
     any_position_to_subscribe: TakesAnyPositionToSubscribe in foreign_positions_are_refused
+    a_position_beyond_the_end: WaitsBeyondTheEnd in foreign_positions_are_refused
     folded_case: FoldsCase in streams_are_apart
     folded_case_beyond_ascii: FoldsCaseBeyondAscii in streams_are_apart
     cut_names: CutsNames in streams_are_apart
@@ -109,7 +110,8 @@ notices! {
     half_a_restore: RestoresOneByOne in restore_is_all_or_nothing
     half_a_restore_that_does_not_follow: RestoresOneByOne in restore_refuses_what_does_not_follow
     half_of_a_dropped_restore: RestoresHalfWhenDropped in restore_is_all_or_nothing
-    closed_gaps: ClosesGaps in restore_refuses_what_does_not_follow
+    closed_gaps: ClosesGaps in restore_keeps_gaps
+    refused_gaps: RefusesGaps in restore_keeps_gaps
     another_event_taken_for_the_same: TakesAnotherForTheSame in restore_refuses_what_does_not_follow
     an_opened_event: RestoresWhatALayerOpened in restore_refuses_what_does_not_follow
     a_repeat_taken_for_new: TakesARepeatForNew in restore_can_be_repeated

@@ -144,12 +144,15 @@ async fn a_store_that_can_do_little_is_wrapped_as_such() {
 /// is text to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_store_could_not_give_back_is_refused_in_clear_and_kept_sealed() {
-    for capability in [Capability::LongNumbers, Capability::Nul] {
-        for profile in [sealed(), inline(), split(), open()] {
-            let store = MemoryStore::with_capabilities(Capabilities::ALL.without(capability));
-            let fixture = layer_over(store, profile).await;
-            payloads_come_back_as_they_went_in(&fixture).await.unwrap();
-        }
+    for (profile, capability) in [
+        (sealed(), Capability::Nul),
+        (inline(), Capability::LongNumbers),
+        (split(), Capability::Nul),
+        (open(), Capability::LongNumbers),
+    ] {
+        let store = MemoryStore::with_capabilities(Capabilities::ALL.without(capability));
+        let fixture = layer_over(store, profile).await;
+        payloads_come_back_as_they_went_in(&fixture).await.unwrap();
     }
     let lacking = Capabilities::ALL.without(Capability::LongNumbers).without(Capability::Nul);
     let store = MemoryStore::with_capabilities(lacking);

@@ -5,9 +5,14 @@
 use crate::common::*;
 use oubliette::{
     audit::verify::VerifyOptions,
-    event::{EventId, Position, RecordedEvent, Revision},
+    event::{EventId, NewEvent, Position, RecordedEvent, Revision},
     layer::Oubliette,
-    store::{Append, EventStore, ExpectedRevision, MemoryStore, SqliteStore, StoreError},
+    policy::Policy,
+    store::{
+        Append, Capabilities, Capability, Comparison, Copied, EventStore, ExpectedRevision,
+        MemoryStore, Refused, Rewrite, SqliteStore, StoreError, compare, copy, copy_except,
+    },
+    vault::Vault,
 };
 
 async fn bank() -> Oubliette<MemoryStore> {
@@ -123,6 +128,144 @@ async fn what_is_restored_through_the_layer_is_sealed_and_keeps_its_times() {
     (again.id, again.revision) = (EventId::random(), Revision(3));
     let refused = bank.restore(vec![again]).await;
     assert!(matches!(refused, Err(StoreError::Forgotten { .. })), "{refused:?}");
+}
+
+/// A room of which the private halves of one who is forgotten are purged, the last one among them.
+async fn with_purged_halves<S: Rewrite + Clone>(store: S) -> Oubliette<S> {
+    let policy = r#"
+        [[stream]]
+        match = "room-{id}"
+        layout = "split"
+        subject = "user-{/author}"
+        otherwise = "stream"
+        public = ["/author", "/at"]
+        "#;
+    let policy = Policy::parse(policy).unwrap();
+    let bank = Oubliette::open(store.clone(), Vault::in_memory().unwrap(), policy).await.unwrap();
+    for author in [1, 2, 1] {
+        put(&bank, "room-1", said(author)).await.unwrap();
+    }
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    let purged = bank.purge(&store, |_| {}).await.unwrap();
+    assert_eq!(purged.counts.removed, 2, "{purged:?}");
+    bank
+}
+
+fn said(author: u32) -> NewEvent {
+    event("Said", &format!(r#"{{"author":{author},"at":1,"text":"hello"}}"#))
+}
+
+/// The last revision of the private stream is used up, and no read shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_behind_a_purged_half_is_taken() {
+    async fn holds<S: Rewrite + Clone>(store: S) {
+        let bank = with_purged_halves(store).await;
+        let before = all(&bank, "room-1").await;
+        let last = before.last().unwrap();
+        let clear = MemoryStore::new();
+        for _ in 0..3 {
+            put(&clear, "room-1", said(2)).await.unwrap();
+        }
+        let mut more = everything(&clear).await;
+        for event in &mut more {
+            event.revision.0 += last.revision.0 + 1;
+        }
+        let done = bank.restore(more.clone()).await.unwrap();
+        assert!(done.iter().all(|done| !done.already));
+        let after = all(&bank, "room-1").await;
+        assert_eq!(shape(&after), shape(&before) + "ccc");
+        let done = bank.restore(more).await.unwrap();
+        assert!(done.iter().all(|done| done.already));
+        assert!(bank.verify(VerifyOptions::default(), |_| {}).await.unwrap().is_clean());
+    }
+    holds(MemoryStore::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    holds(SqliteStore::create(folder.path()).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_which_halves_were_purged_is_copied_as_it_is() {
+    let bank = with_purged_halves(MemoryStore::new()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let new = SqliteStore::create(folder.path()).unwrap();
+    let copied = copy(bank.store(), &new, None, &mut Some, &mut |_| {}).await.unwrap();
+    let same = compare(bank.store(), &new, &mut Some, &mut |_| {}).await.unwrap();
+    assert_eq!(same, Comparison::Same { events: copied.written, later: 0 });
+    let again = copy(bank.store(), &new, None, &mut Some, &mut |_| {}).await.unwrap();
+    assert_eq!((again.written, again.already), (0, copied.written));
+
+    let vault = bank.vault().unwrap().clone();
+    let moved = Oubliette::open(new, vault, bank.policy().clone()).await.unwrap();
+    let (before, after) = (everything(&bank).await, everything(&moved).await);
+    assert_eq!(as_recorded(after, true), as_recorded(before, false));
+    assert!(moved.verify(VerifyOptions::default(), |_| {}).await.unwrap().is_clean());
+    put(&moved, "room-1", said(2)).await.unwrap();
+    assert_eq!(shape(&all(&moved, "room-1").await).chars().last(), Some('c'));
+}
+
+/// The old application goes on, one of those who write in a room is forgotten, and what the others wrote comes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lives_loses_nothing_behind_somebody_forgotten() {
+    for keeps in [true, false] {
+        let clear = MemoryStore::new();
+        for author in [1, 2, 1, 2] {
+            put(&clear, "room-1", said(author)).await.unwrap();
+        }
+        let capabilities = match keeps {
+            true => Capabilities::ALL,
+            false => Capabilities::ALL.without(Capability::Restore),
+        };
+        let bank = layer_over(MemoryStore::with_capabilities(capabilities)).await;
+        let mut refused = Vec::new();
+        let copied = copying(&clear, &bank, &mut refused).await;
+        assert_eq!((copied.written, copied.refused), (4, 0));
+        bank.forget(&subject("user-1"), "asked").await.unwrap();
+        for author in [2, 2, 1, 2, 1] {
+            put(&clear, "room-1", said(author)).await.unwrap();
+        }
+        let copied = copying(&clear, &bank, &mut refused).await;
+        // An append of somebody forgotten is refused, whether the event is there or not.
+        let gone = if keeps { 0 } else { 2 };
+        let counts = |copied: Copied| (copied.written, copied.already, copied.refused);
+        assert_eq!(counts(copied), (3, 4 - gone, 2 + gone), "{keeps}");
+        assert_eq!(refused.len() as u64, 2 + gone);
+        // Those who came behind the tombstone are there once, however often it is repeated.
+        let copied = copying(&clear, &bank, &mut refused).await;
+        assert_eq!(counts(copied), (0, 7 - gone, 2 + gone), "{keeps}");
+        let of_two: Vec<_> = everything(&clear).await;
+        let of_two: Vec<_> = of_two.iter().filter(|e| text(e).contains("\"author\":2")).collect();
+        let there = all(&bank, "room-1").await;
+        let there: Vec<_> = there.iter().filter(|e| text(e).contains("hello")).collect();
+        assert_eq!(
+            there.iter().map(|event| event.id).collect::<Vec<_>>(),
+            of_two.iter().map(|event| event.id).collect::<Vec<_>>()
+        );
+        let mut living =
+            |event: RecordedEvent| Some(event).filter(|e| text(e).contains("\"author\":2"));
+        let same = compare(&clear, &bank, &mut living, &mut |_| {}).await.unwrap();
+        // Behind the tombstone; the third finds its place free, because one before it was left out.
+        let later = if keeps { 2 } else { 0 };
+        assert_eq!(same, Comparison::Same { events: 5, later }, "{keeps}");
+        let found = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+        assert!(found.is_clean(), "{found:?}");
+    }
+}
+
+async fn copying(
+    from: &MemoryStore,
+    to: &Oubliette<MemoryStore>,
+    refused: &mut Vec<EventId>,
+) -> Copied {
+    refused.clear();
+    let mut when_refused = |event: &RecordedEvent, error: &StoreError| match error {
+        StoreError::Forgotten { .. } => {
+            refused.push(event.id);
+            Refused::LeftOut
+        }
+        StoreError::Conflict { .. } => Refused::Later,
+        _ => Refused::Ends,
+    };
+    copy_except(from, to, None, &mut Some, &mut when_refused, &mut |_| {}).await.unwrap()
 }
 
 #[tokio::test]

@@ -224,7 +224,8 @@ cases! {
     read::read_all_skips_nothing_in_flight:
         "once a position was seen, no lower one appears later"
     read::foreign_positions_are_refused:
-        "a position of another length than the store's, in read_all and subscribe: ForeignPosition"
+        "a position of another length than the store's, in read_all and subscribe, and in subscribe one \
+         beyond all that the store ever gave: ForeignPosition"
     read::streams_are_apart:
         "names that differ in a letter, a case or a prefix are two streams: also beyond ASCII, and at the \
          end of a long name"
@@ -242,13 +243,16 @@ cases! {
     restore::restore_is_all_or_nothing:
         "either every event of the call is there afterwards, or none, also where the caller drops \
          the future"
+    restore::restore_keeps_gaps:
+        "revisions stay also where some are missing; what is appended afterwards comes behind the \
+         highest"
     restore::restore_refuses_what_does_not_follow:
-        "an event whose revision is not the next of its stream is a Conflict; an id that is \
-         elsewhere, or twice in the call, is IdInUse; what is malformed, or was opened by a layer, \
-         is Invalid"
+        "an event whose revision is not behind the last of its stream is a Conflict; an id that is \
+         elsewhere, or twice in the call, is IdInUse; what is malformed, was opened by a layer, or \
+         has a revision of 2^53 or more, is Invalid"
     restore::restore_can_be_repeated:
-        "events that are at their revisions already are passed over and answered as a retry. \
-         Bytes are not compared"
+        "events that are in their stream already, at their revision or a later one, are passed \
+         over and answered as a retry, with where they are. Bytes are not compared"
 }
 
 /// Runs every case, each on a fixture of its own.
@@ -294,6 +298,7 @@ macro_rules! conformance_tests {
             subscription_filters
             restore_keeps_what_was_recorded
             restore_is_all_or_nothing
+            restore_keeps_gaps
             restore_refuses_what_does_not_follow
             restore_can_be_repeated
         }

@@ -358,6 +358,23 @@ pub(super) async fn foreign_positions_are_refused(kit: &Kit<'_>) -> Decision {
             is_refusal("subscribe", first.and_then(Result::err))?;
         }
     }
+    // Of its length, and farther than any store comes.
+    let beyond =
+        Position::of_bytes(&vec![u8::MAX; ours.len()]).map_err(|error| error.to_string())?;
+    if kit.has(Capability::ReadAll) {
+        let options = ReadAllOptions { after: Some(beyond), ..ReadAllOptions::default() };
+        let found = kit.read_all(options).await?.len();
+        ensure!(found == 0, "read_all returned {found} events from beyond the last");
+    }
+    if kit.has(Capability::Subscribe) {
+        match kit.store.subscribe(Some(beyond), Filter::default()).next().await {
+            Some(Err(StoreError::ForeignPosition(named))) if named == beyond => {}
+            Some(Err(other)) => {
+                return Err(format!("subscribe: ForeignPosition was due and came: {other}"));
+            }
+            _ => return Err("subscribe waits beyond all that the store ever gave".to_owned()),
+        }
+    }
     Ok(())
 }
 

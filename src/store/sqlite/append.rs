@@ -101,7 +101,7 @@ pub(super) fn restore(
     restored: Timestamp,
 ) -> Result<Vec<Appended>, Stop> {
     let last_of = |stream: &StreamName| match find_stream(connection, stream) {
-        Ok(known) => Ok(known.and_then(|known| known.last)),
+        Ok(known) => Ok(known.and_then(|known| known.next.checked_sub(1)).map(Revision)),
         Err(error) => Err(SqliteError::from(error).into()),
     };
     let mut find = connection.prepare_cached(FIND)?;
@@ -114,7 +114,10 @@ pub(super) fn restore(
         let RecordedEvent { stream, revision, id, event_type, recorded, data, metadata, .. } =
             event;
         let position = match (known, data) {
-            (Some(known), _) => known.position,
+            (Some(Known { revision, position, .. }), _) => {
+                done.push(Appended { revision, position, already: true });
+                continue;
+            }
             (None, Some(data)) => {
                 let number = match numbers.get(stream) {
                     Some(number) => *number,
@@ -139,7 +142,7 @@ pub(super) fn restore(
             // Refused before it came here.
             (None, None) => continue,
         };
-        done.push(Appended { revision: *revision, position, already: known.is_some() });
+        done.push(Appended { revision: *revision, position, already: false });
     }
     Ok(done)
 }

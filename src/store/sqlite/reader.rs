@@ -165,6 +165,16 @@ impl Reader {
         }
     }
 
+    /// The last position that was ever given, also where its event is removed.
+    pub(super) fn given(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached(
+                "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0),
+                            coalesce((SELECT max(position) FROM event), 0))",
+            )?
+            .query_row([], |row| row.get(0))
+    }
+
     /// The next page of what is between two numbers, both inclusive.
     pub(super) fn page(
         &mut self,

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     event::Position,
+    runtime,
     store::{Delivery, Filter, StoreError, Subscription},
 };
 
@@ -19,6 +20,7 @@ pub(super) fn subscribe(
     after: Option<Position>,
     filter: Filter,
 ) -> Subscription {
+    let asked = after;
     let after = match after.map(number_of).transpose() {
         Ok(after) => after,
         Err(error) => return stream::iter([Err(error)]).boxed(),
@@ -26,6 +28,7 @@ pub(super) fn subscribe(
     let state = State {
         head: inner.head.clone(),
         inner,
+        asked,
         next: after.map_or(0, |after| after.saturating_add(1)),
         pages: None,
         caught_up: false,
@@ -46,6 +49,8 @@ pub(super) fn subscribe(
 struct State {
     inner: Arc<Inner>,
     head: watch::Receiver<i64>,
+    /// The position that was named, until it is known to be one of this store's.
+    asked: Option<Position>,
     /// The first position that was not looked at yet.
     next: i64,
     /// The read that is in progress.
@@ -57,6 +62,16 @@ struct State {
 
 impl State {
     async fn next(&mut self) -> Result<Delivery, StoreError> {
+        if let Some(asked) = self.asked.take() {
+            let (inner, next) = (Arc::clone(&self.inner), self.next);
+            let given = runtime::spawn_blocking(move || {
+                inner.readers.with(|reader| Ok(reader.given().map_err(SqliteError::from)?))
+            })?
+            .await??;
+            if next > given.saturating_add(1) {
+                return Err(StoreError::ForeignPosition(asked));
+            }
+        }
         loop {
             if self.pages.is_none() && self.caught_up {
                 let next = self.next;

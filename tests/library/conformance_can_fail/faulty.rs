@@ -62,6 +62,7 @@ pub(crate) enum Fault {
     ReadsFromThePositionToo,
     TakesAnyPosition,
     TakesAnyPositionToSubscribe,
+    WaitsBeyondTheEnd,
     FoldsCase,
     FoldsCaseBeyondAscii,
     CutsNames,
@@ -87,6 +88,7 @@ pub(crate) enum Fault {
     RestoresOneByOne,
     RestoresHalfWhenDropped,
     ClosesGaps,
+    RefusesGaps,
     TakesAnotherForTheSame,
     TakesARepeatForNew,
     RefusesARepeat,
@@ -377,6 +379,14 @@ impl EventStore for Faulty {
                     *next = (*next).max(event.revision.0 + 1);
                 }
             }
+            Fault::RefusesGaps => {
+                for event in &events {
+                    let last = self.inner.last(&event.stream).await?;
+                    if event.revision.0 > last.map_or(0, |last| last.revision.0 + 1) {
+                        return Err(StoreError::Invalid("a gap".to_owned()));
+                    }
+                }
+            }
             Fault::TakesAnotherForTheSame => {
                 for event in &mut events {
                     let there = self.inner.events(&event.stream, ReadOptions::default()).await?;
@@ -476,6 +486,7 @@ impl EventStore for Faulty {
         }
         let after = match self.fault {
             Fault::TakesAnyPositionToSubscribe => after.map(ours),
+            Fault::WaitsBeyondTheEnd => after.filter(|after| *after != Position::number(u64::MAX)),
             Fault::DeliversTheStartToo => after.map(|after| shifted(after, -1)),
             _ => after,
         };
