@@ -1,5 +1,5 @@
-//! The event store: one small trait, the stores that keep its contract, and the suite that
-//! checks it.
+//! The event store: one small trait, the stores that keep its contract, the suite that checks it, copying one store into
+//! another and following one.
 //!
 //! [`EventStoreExt`] has what most programs call: `append_to`, `events`, `fold`. [`EventStore`] has the rest: several
 //! streams at once, all streams, subscriptions. [`SqliteStore`] is the embedded store (feature `sqlite`), [`MemoryStore`]

@@ -130,8 +130,8 @@ async fn what_is_restored_through_the_layer_is_sealed_and_keeps_its_times() {
     assert!(matches!(refused, Err(StoreError::Forgotten { .. })), "{refused:?}");
 }
 
-/// A room of which the private halves of one who is forgotten are purged, the last one among them.
-async fn with_purged_halves<S: Rewrite + Clone>(store: S) -> Oubliette<S> {
+/// A bank whose rooms are of several people, each event in two halves.
+async fn with_split_rooms<S: EventStore>(store: S) -> Oubliette<S> {
     let policy = r#"
         [[stream]]
         match = "room-{id}"
@@ -141,7 +141,12 @@ async fn with_purged_halves<S: Rewrite + Clone>(store: S) -> Oubliette<S> {
         public = ["/author", "/at"]
         "#;
     let policy = Policy::parse(policy).unwrap();
-    let bank = Oubliette::open(store.clone(), Vault::in_memory().unwrap(), policy).await.unwrap();
+    Oubliette::open(store, Vault::in_memory().unwrap(), policy).await.unwrap()
+}
+
+/// A room of which the private halves of one who is forgotten are purged, the last one among them.
+async fn with_purged_halves<S: Rewrite + Clone>(store: S) -> Oubliette<S> {
+    let bank = with_split_rooms(store.clone()).await;
     for author in [1, 2, 1] {
         put(&bank, "room-1", said(author)).await.unwrap();
     }
@@ -206,7 +211,7 @@ async fn a_store_of_which_halves_were_purged_is_copied_as_it_is() {
 /// The old application goes on, one of those who write in a room is forgotten, and what the others wrote comes over.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_lives_loses_nothing_behind_somebody_forgotten() {
-    for keeps in [true, false] {
+    for (keeps, splits) in [(true, false), (true, true), (false, false)] {
         let clear = MemoryStore::new();
         for author in [1, 2, 1, 2] {
             put(&clear, "room-1", said(author)).await.unwrap();
@@ -215,7 +220,11 @@ async fn who_lives_loses_nothing_behind_somebody_forgotten() {
             true => Capabilities::ALL,
             false => Capabilities::ALL.without(Capability::Restore),
         };
-        let bank = layer_over(MemoryStore::with_capabilities(capabilities)).await;
+        let store = MemoryStore::with_capabilities(capabilities);
+        let bank = match splits {
+            true => with_split_rooms(store).await,
+            false => layer_over(store).await,
+        };
         let mut refused = Vec::new();
         let copied = copying(&clear, &bank, &mut refused).await;
         assert_eq!((copied.written, copied.refused), (4, 0));
@@ -232,6 +241,9 @@ async fn who_lives_loses_nothing_behind_somebody_forgotten() {
         // Those who came behind the tombstone are there once, however often it is repeated.
         let copied = copying(&clear, &bank, &mut refused).await;
         assert_eq!(counts(copied), (0, 7 - gone, 2 + gone), "{keeps}");
+        // And so are their private halves.
+        let halves = all(bank.store(), "room-private-1").await.len();
+        assert_eq!(halves, if splits { 7 } else { 0 });
         let of_two: Vec<_> = everything(&clear).await;
         let of_two: Vec<_> = of_two.iter().filter(|e| text(e).contains("\"author\":2")).collect();
         let there = all(&bank, "room-1").await;

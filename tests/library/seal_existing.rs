@@ -332,6 +332,8 @@ async fn a_store_with_other_writers_is_looked_through_behind_what_is_known_to_be
     assert_eq!(plan("user-1").await.0, 0);
     // It is found however often somebody looks, and for whomever.
     assert_eq!((plan("user-2").await.0, plan("user-2").await.0), (1, 1));
+    many(&bank).await;
+    assert_eq!((plan("user-2").await.0, plan("user-2").await.0), (1, 1));
 
     let sole = Counted::without(Capability::ReadBackwards);
     let bank = layer_over(sole.clone()).await;

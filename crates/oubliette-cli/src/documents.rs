@@ -130,7 +130,8 @@ fn fault(said: &Said) -> Option<String> {
         DisplayHelpOnMissingArgumentOrSubcommand | MissingRequiredArgument | MissingSubcommand => {
             !said.whole
         }
-        _ => false,
+        // A store whose adapter only a program with its feature has.
+        _ => error.to_string().contains("this program was built without"),
     };
     (!accepted).then(|| format!("{}\n  {:?}\n  {error}", said.place, said.words))
 }
@@ -138,7 +139,7 @@ fn fault(said: &Said) -> Option<String> {
 fn documents() -> Vec<(String, String)> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut found = Vec::new();
-    for folder in ["", "docs", "docs/decisions"] {
+    for folder in ["", "docs", "docs/decisions", "docs/stores"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {

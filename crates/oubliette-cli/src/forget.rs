@@ -17,7 +17,7 @@ use super::{
     exit::CliError,
     open::Globals,
     output::{self, Out, agree, note, stderr_style, stdout_style, to_stderr},
-    plan::{describe, open_claim, others, outstanding, owners_unknown},
+    plan::{clear_unknown, describe, open_claim, others, outstanding, owners_unknown},
 };
 
 /// Forget someone: destroy their keys, and those of dependents
@@ -29,12 +29,13 @@ Examples:
   oubliette forget user-456 --reason 'ticket 4711' --yes
 
 Events that were never sealed, because they are from before the layer, stay
-readable. Where there are some about the subject, forgetting is refused; remove
-them from the store first, or say --despite-unsealed. It is refused as well
-where events are sealed under keys which this vault does not have, because
-another vault sealed them or this one lost them (--despite-unknown-keys), and
-where a newer version of this program wrote some: forget with that one, or say
---despite-newer. Do not remove events of these two kinds.
+readable. Where there are some about the subject, forgetting is refused: seal
+them where they are (oubliette seal-existing), remove them from the store, or
+say --despite-unsealed. It is refused as well where events are sealed under keys
+which this vault does not have, because another vault sealed them or this one
+lost them (--despite-unknown-keys), and where a newer version of this program
+wrote some: forget with that one, or say --despite-newer. Do not remove events
+of these two kinds.
 
 Nothing brings the events back afterwards. It may be repeated without a second
 effect. Once it is decided, the next command completes it if the machine stops
@@ -140,6 +141,7 @@ fn remainder(erased: &Erased) -> Vec<String> {
     };
     let mut lines: Vec<String> = erased.not_reached.iter().map(open_claim).collect();
     lines.extend(erased.owners_unknown.then(owners_unknown));
+    lines.extend(erased.clear_unknown.then(clear_unknown));
     if erased.unsealed > 0 {
         lines.push(format!(
             "{} about them {} never sealed and can still be read",

@@ -67,7 +67,10 @@ const HINTS: &[(&str, &str)] = &[
     ("successor.not_a_successor", "`oubliette keys successor --out FILE` writes one"),
     ("erasure.needs_writing", "leave --read-only out, once"),
     ("erasure.unknown_subject", INVENTORY),
-    ("erasure.unsealed", "--despite-unsealed forgets all the same"),
+    (
+        "erasure.unsealed",
+        "`oubliette seal-existing` seals them where they are; --despite-unsealed forgets all the same",
+    ),
     ("erasure.unknown_keys", "--despite-unknown-keys forgets all the same"),
     ("erasure.newer", "--despite-newer forgets all the same"),
     ("unclear.too_old", "--past-erasure ID says of one that it is dealt with"),

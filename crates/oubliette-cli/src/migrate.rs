@@ -1,8 +1,7 @@
 //! Copying what another store has in clear into the data folder: the way in for what is there already.
 //!
-//! [`target`] says what becomes of events of forgotten subjects; [`trial`] looks beforehand.
+//! [`trial`] looks beforehand.
 
-mod target;
 mod trial;
 
 use std::{
@@ -15,8 +14,8 @@ use futures::TryStreamExt;
 use oubliette::{
     event::{EventId, RecordedEvent},
     store::{
-        Comparison, Copied, EventStore, NotKept, ReadAllOptions, compare, copy, not_kept,
-        sqlite::OpenMode,
+        Comparison, Copied, EventStore, NotKept, ReadAllOptions, Refused, StoreError, compare,
+        copy_except, not_kept, sqlite::OpenMode,
     },
 };
 use oubliette_folder::{OpenedStore, StorePlace};
@@ -27,11 +26,10 @@ use super::{
     allowed::Touches,
     exit::{CliError, Exit},
     open::{Globals, Store},
-    output::{Out, agree, count, note},
+    output::{Out, agree, count, note, printable},
     stores::{PlaceParser, stores_to_copy, warning},
     watch::Watch,
 };
-use target::Target;
 
 /// Copy the clear events of another store into the data folder
 ///
@@ -54,14 +52,16 @@ tombstones are another vault's word, and are left out and counted.
 It may be cut off and repeated: what is there already is passed over. What is
 appended to the source meanwhile may be missed: stop its writers, or migrate
 again afterwards. Events of subjects that are forgotten here are not copied
-again, and are counted.
+again, and are counted. An event whose place in its stream this store has given
+to another, a tombstone say, comes at a later revision, which is counted too.
 
 In the end both sides are read and compared. Exit code 1 where they differ; 4
 where they do not, but events of forgotten subjects were left out. The source is
 not changed: it stays in clear until you destroy it.
 
 --dry-run reads the source alone. It says how many events would be copied, which
-streams no rule of the policy matches, and what would be refused.")]
+streams no rule of the policy matches, what would be refused, and what is not
+kept of times and revisions.")]
 pub(super) struct MigrateArgs {
     /// The store to copy, as with --store
     #[arg(long, value_name = "STORE", value_parser = PlaceParser)]
@@ -190,15 +190,30 @@ async fn migrate(
     }
     adoption.begin(&store).await?;
     let left_out = LeftOut::default();
-    let mut target = Target::new(store.clone());
     let mut watch = Watch::new(globals.json);
     let mut so_far = Copied::default();
     let mut taken = |event: RecordedEvent| (!left_out.takes(&event)).then_some(event);
-    let copied = copy(&from.store, &target, None, &mut taken, &mut |copied| {
+    let (mut refused, mut ended_by) = (HashSet::new(), None);
+    let mut when_refused = |event: &RecordedEvent, error: &StoreError| {
+        match error {
+            StoreError::Forgotten { .. } => {
+                refused.insert(event.id);
+                Refused::LeftOut
+            }
+            // A tombstone has its place, or what was appended here since.
+            StoreError::Conflict { .. } => Refused::Later,
+            _ => {
+                ended_by = Some((event.id, event.revision, event.stream.clone()));
+                Refused::Ends
+            }
+        }
+    };
+    let mut progress = |copied: Copied| {
         so_far = copied;
         watch.count(format!("{} copied, {} there already", copied.written, copied.already));
-    })
-    .await;
+    };
+    let copied =
+        copy_except(&from.store, &store, None, &mut taken, &mut when_refused, &mut progress).await;
     watch.finish();
     let stays = "what was copied stays; repeat the same migrate, and what is there is passed over";
     let copied = match copied {
@@ -209,25 +224,34 @@ async fn migrate(
                 true => adoption.put_back(&store).await?,
                 false => adoption.keep(),
             }
+            if let Some((id, revision, stream)) = ended_by {
+                let stream = printable(stream.as_str());
+                note(
+                    globals.json,
+                    &format!(
+                        "it ended at event {id}, revision {revision} of {stream}; --dry-run names all that the policy \
+                         would refuse"
+                    ),
+                );
+            }
             return Err(CliError::from(error).with_hint(stays));
         }
     };
     adoption.keep();
     out.did(format!("{} copied", count(copied.written, "event")));
     let shredded = shredded(&store).await.map_err(|error| error.with_hint(stays))?;
-    let refused = target.refused();
     let counted = LeftOut::default();
     let (mut passed, mut gone) = (0, 0);
     let mut compared_with = |event: RecordedEvent| {
         if counted.takes(&event) {
             return None;
         }
-        if refused.contains(&event.id) {
-            passed += 1;
-            return None;
-        }
         if shredded.contains(&event.id) {
             gone += 1;
+            return None;
+        }
+        if refused.contains(&event.id) {
+            passed += 1;
             return None;
         }
         Some(event)
@@ -266,14 +290,11 @@ impl Done {
         let Self { copied, left_out, refused, shredded, not_kept, compared } = self;
         if json {
             let (bookkeeping, tombstones) = left_out.counts();
-            let not_kept: Vec<_> = not_kept
-                .iter()
-                .map(|what| match what {
-                    NotKept::Times => "times",
-                    NotKept::Revisions => "revisions",
-                    _ => "more",
-                })
-                .collect();
+            let not_kept = names_of(not_kept);
+            let later = match compared {
+                Comparison::Same { later, .. } => *later,
+                _ => 0,
+            };
             let different = match compared {
                 Comparison::Different { id, stream, what, .. } => {
                     json!({ "id": id, "stream": stream, "what": what.to_string() })
@@ -285,7 +306,7 @@ impl Done {
                 "left_out": { "bookkeeping": bookkeeping, "tombstones": tombstones },
                 "forgotten": refused, "shredded": shredded, "not_kept": not_kept,
                 "same": matches!(compared, Comparison::Same { .. }),
-                "compared": compared_events(compared), "different": different,
+                "compared": compared_events(compared), "later": later, "different": different,
             }))?;
         } else {
             let mut words =
@@ -302,9 +323,14 @@ impl Done {
                 ))?;
             }
             out.line(&match compared {
-                Comparison::Same { events } => {
+                Comparison::Same { events, later: 0 } => {
                     format!("both sides were read: {} the same", count(*events, "event"))
                 }
+                Comparison::Same { events, later } => format!(
+                    "both sides were read: {} the same, {later} of them at later revisions, behind what this store has of \
+                     its own in their streams",
+                    count(*events, "event")
+                ),
                 Comparison::Different { id, stream, what, same } => format!(
                     "both sides were read, and they differ: event {id} of {stream}: {what} ({} the same before it)",
                     count(*same, "event")
@@ -327,9 +353,19 @@ impl Done {
     }
 }
 
+/// What a target does not keep, for programs.
+fn names_of(not_kept: &[NotKept]) -> Vec<&'static str> {
+    let name = |what: &NotKept| match what {
+        NotKept::Times => "times",
+        NotKept::Revisions => "revisions",
+        _ => "more",
+    };
+    not_kept.iter().map(name).collect()
+}
+
 fn compared_events(compared: &Comparison) -> u64 {
     match compared {
-        Comparison::Same { events } => *events,
+        Comparison::Same { events, .. } => *events,
         Comparison::Different { same, .. } => *same,
         _ => 0,
     }

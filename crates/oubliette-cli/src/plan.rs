@@ -131,6 +131,9 @@ pub(super) fn describe(plan: &Plan) -> String {
     for kept in &plan.kept {
         text.push_str(&format!("\n{} stays: {kept}", kept.subject));
     }
+    if plan.clear_unknown {
+        text.push_str(&format!("\n{}", clear_unknown()));
+    }
     if plan.owners_unknown {
         text.push_str(&format!("\n{}", owners_unknown()));
     }
@@ -196,6 +199,12 @@ fn spans(spans: &[(Generation, Generation)]) -> String {
 pub(super) fn owners_unknown() -> String {
     "it is not known whom this missed: events were stored before the vault, before the policy's owner \
      rules or since the vault was backed up, and may state owners (`owners rebuild` looks once for all)"
+        .to_owned()
+}
+
+pub(super) fn clear_unknown() -> String {
+    "it is not known whether anything about them is in clear in streams in which they have no key: this event store does \
+     not read all streams, so that nobody can look there"
         .to_owned()
 }
 

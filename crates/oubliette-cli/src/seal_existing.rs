@@ -28,8 +28,12 @@ Examples:
 
 Each event that is in clear gets the stored form that an append of it would have
 got by the policy. Ids, types, revisions, positions and times stay. Others may
-go on appending meanwhile, by way of the layer. It may be cut off and repeated:
-what is sealed is passed over.
+go on appending meanwhile; what they append in clear behind the walk is sealed
+by the next run, and read by each `plan` until then. It may be cut off and
+repeated: what is sealed is passed over.
+
+What it would meet is seen before anything is made, by
+  oubliette --dir trial --policy policy.toml migrate --from STORE --dry-run
 
 In the end the store clears away what the events were, as far as it can. What it
 cannot reach is named: backups, archived logs and standbys from before are in

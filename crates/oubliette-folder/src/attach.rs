@@ -5,7 +5,7 @@ use std::path::Path;
 use futures::TryStreamExt;
 
 use super::{
-    DataFolder, FolderError,
+    DataFolder, FolderError, StorePlace,
     folder::{Access, Parts},
     making::{is_empty, make_folder},
     manifest::{Found, Noted},
@@ -47,11 +47,17 @@ impl DataFolder {
         }
         let root = absolute_root(self.known_root()?.to_owned())?;
         let vault = Vault::open_as(&self.vault(), self.slot(&root)?, self.how)?;
-        let events = self.open_events(&self.events(), OpenMode::Existing).await?;
         let policy = match &given {
             Some(given) => given.policy().clone(),
             None => self.adopted(&vault)?.policy().clone(),
         };
+        let place = self.events();
+        if let StorePlace::Address(_) = place
+            && let Some(looked) = self.look_at_store(&place).await?
+        {
+            self.refuse_others(&looked, &vault, policy.clone()).await?;
+        }
+        let events = self.open_events(&place, OpenMode::Existing).await?;
         self.refuse_others(&events, &vault, policy).await?;
         let settings = self.settings(Some(vault.id().to_string()), &root)?;
         let noted = Noted::nothing().with(settings);

@@ -307,8 +307,18 @@ impl DataFolder {
         if let Some(expected) = self.expected_epoch {
             vault.expect_epoch(expected)?;
         }
-        let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
-        let events = folder.open_events(&folder.events(), mode).await?;
+        let (place, mode) =
+            (folder.events(), if read_only { OpenMode::ReadOnly } else { OpenMode::Existing });
+        // The store that is noted is the folder's own. One that the caller names may be anybody's.
+        if !read_only
+            && let StorePlace::Address(_) = place
+            && self.store.is_some()
+            && noted.settings().store_at != Some(place.to_string())
+            && let Some(looked) = folder.look_at_store(&place).await?
+        {
+            folder.refuse_strangers(&looked, &vault).await?;
+        }
+        let events = folder.open_events(&place, mode).await?;
         folder.refuse_strangers(&events, &vault).await?;
         let (store, changing) = (events.store, events.changing);
         let announced = self.announced(&store).await?;

@@ -21,6 +21,14 @@ use oubliette::{
 };
 use oubliette_files::{durable, own};
 
+/// The event store of a folder that is being made.
+enum MayBe {
+    /// Open, to be written to.
+    Open(Events),
+    /// Open to be read: it is another folder's, unless it is this one's, whose making was cut off.
+    Looked(Events),
+}
+
 /// Is there, and locked, while the folder is being made; names that begin so are of no account.
 const MAKING: &str = durable::DRAFT;
 
@@ -67,8 +75,21 @@ impl DataFolder {
         // A server that cannot be reached, or has something else there, leaves no half a folder behind.
         let place = self.events();
         let is_address = matches!(place, StorePlace::Address(_));
-        let events = match is_address || self.with_events {
-            true => {
+        let looked = match is_address {
+            true => self.look_at_store(&place).await?,
+            false => None,
+        };
+        let is_refused = match &looked {
+            Some(looked) => !self.may_have(looked, None).await?,
+            None => false,
+        };
+        if is_refused && matches!(self.look()?, Found::Nothing) {
+            return Err(FolderError::store_taken(self));
+        }
+        let events = match looked.filter(|_| is_refused) {
+            // Whether it is this folder's is known once its vault is open. Until then nobody else is disturbed.
+            Some(looked) => Some(MayBe::Looked(looked)),
+            None if is_address || self.with_events => {
                 // What is to be kept is there.
                 let mode = if self.with_events { OpenMode::Existing } else { OpenMode::Create };
                 let events = self.open_events(&place, mode).await?;
@@ -78,9 +99,9 @@ impl DataFolder {
                 if !self.may_have(&events, None).await? && matches!(self.look()?, Found::Nothing) {
                     return Err(FolderError::store_taken(self));
                 }
-                Some(events)
+                Some(MayBe::Open(events))
             }
-            false => None,
+            None => None,
         };
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
@@ -136,7 +157,7 @@ impl DataFolder {
 
     async fn fill(
         &self,
-        events: Option<Events>,
+        events: Option<MayBe>,
         unfinished: Option<Noted>,
         given: Option<PolicyText>,
     ) -> Result<Parts, FolderError> {
@@ -201,16 +222,23 @@ impl DataFolder {
         let noted = noted.with(settings.clone());
         self.note(&noted)?;
 
-        let events = match events {
-            Some(events) => events,
-            None => folder.open_events(&folder.events(), OpenMode::Create).await?,
-        };
+        let own = old.as_ref().map(|(_, vault)| vault.id());
         let is_embedded = folder.events().folder().is_some();
-        if !folder.may_have(&events, old.as_ref().map(|(_, vault)| vault.id())).await? {
-            return Err(match is_embedded && !self.with_events {
-                true => FolderError::vault_missing(&folder),
-                false => FolderError::store_taken(&folder),
-            });
+        let taken = || match is_embedded && !self.with_events {
+            true => FolderError::vault_missing(&folder),
+            false => FolderError::store_taken(&folder),
+        };
+        let events = match events {
+            Some(MayBe::Open(events)) => events,
+            Some(MayBe::Looked(looked)) if !folder.may_have(&looked, own).await? => {
+                return Err(taken());
+            }
+            Some(MayBe::Looked(_)) | None => {
+                folder.open_events(&folder.events(), OpenMode::Create).await?
+            }
+        };
+        if !folder.may_have(&events, own).await? {
+            return Err(taken());
         }
         let vault = match old {
             Some((_, vault)) => vault,

@@ -51,6 +51,18 @@ pub enum PlaceError {
          `#` as %23, or give the password apart from the address"
     )]
     Password,
+    /// It begins with no scheme, and may hold a password.
+    #[error(
+        "it looks like an address with a login or a password, and does not begin with a scheme such as `postgres://`; a \
+         folder of such a name is written `./…`"
+    )]
+    Login,
+    /// The name of its server is none, and may hold a password.
+    #[error(
+        "its server is none that it could be: write it behind the `@` as HOST or HOST:PORT, the port in digits, and `:` \
+         and `@` around the password as they are"
+    )]
+    Server,
     /// It is an address, and not text.
     #[error("an address must be UTF-8 text")]
     NotText,
@@ -64,8 +76,11 @@ impl StorePlace {
     pub fn parse(said: &OsStr) -> Result<Self, PlaceError> {
         match said.to_str() {
             Some(text) => text.parse(),
-            None if scheme(&said.to_string_lossy()).is_some() => Err(PlaceError::NotText),
-            None => Ok(Self::Folder(said.into())),
+            None => match said.to_string_lossy() {
+                text if scheme(text.trim_start()).is_some() => Err(PlaceError::NotText),
+                text if may_hold_password(&text) => Err(PlaceError::Login),
+                _ => Ok(Self::Folder(said.into())),
+            },
         }
     }
 
@@ -90,6 +105,12 @@ impl FromStr for StorePlace {
     type Err = PlaceError;
 
     fn from_str(text: &str) -> Result<Self, PlaceError> {
+        // In front of an address a space is a slip. A folder's name may begin with one.
+        let trimmed = text.trim_start();
+        let text = match scheme(trimmed) {
+            Some((_, rest)) if rest.starts_with("//") => trimmed,
+            _ => text,
+        };
         if let Some((begin, _)) = text.split_once("//")
             && SCHEMES.contains(&&*begin.to_ascii_lowercase())
         {
@@ -98,6 +119,8 @@ impl FromStr for StorePlace {
         let Some((scheme, rest)) = scheme(text) else {
             return match text.is_empty() {
                 true => Err(PlaceError::Empty),
+                // The name of a folder is shown and noted.
+                false if may_hold_password(text) => Err(PlaceError::Login),
                 false => Ok(Self::Folder(text.into())),
             };
         };
@@ -143,6 +166,33 @@ fn scheme(text: &str) -> Option<(String, &str)> {
     (is_scheme && scheme.chars().all(fits)).then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
+/// Whether a text without a scheme looks like an address with a login (`USER:PASSWORD@HOST`), or with a parameter that is
+/// a secret, and not like a path.
+fn may_hold_password(text: &str) -> bool {
+    let text = text.trim_start();
+    let text = text.strip_prefix("://").or_else(|| text.strip_prefix("//")).unwrap_or(text);
+    if text.starts_with(['.', '/', '\\']) {
+        return false;
+    }
+    let has_login = text.split_once(':').is_some_and(|(user, rest)| {
+        let is_drive = user.len() == 1 && rest.starts_with(['/', '\\']);
+        !is_drive && !user.contains(['/', '\\']) && rest.contains('@')
+    });
+    let has_secret = |parameter: &str| parameter.contains('=') && is_secret(parameter);
+    has_login || text.split_once('?').is_some_and(|(_, rest)| rest.split('&').any(has_secret))
+}
+
+/// Whether these may be servers. What has another form may be a login whose `@` is missing or encoded, and servers are shown.
+fn are_servers(servers: &str) -> bool {
+    let is_server = |server: &str| {
+        // An address of IPv6 has its colons in brackets.
+        let behind = server.rsplit_once(']').map_or(server, |(_, behind)| behind);
+        let port = behind.rsplit_once(':').map_or("", |(_, port)| port);
+        port.bytes().all(|byte| byte.is_ascii_digit()) && behind.matches(':').count() <= 1
+    };
+    !servers.contains("%40") && servers.split(',').all(is_server)
+}
+
 /// The address of an event store at a server: `SCHEME://USER@HOST:PORT/NAME?…`.
 ///
 /// It is shown without what opens the store: a password, or the token of NATS.
@@ -181,8 +231,13 @@ impl StoreAddress {
             Some((user, password)) => (user, Some(password.to_owned())),
             // A user alone is a token there.
             None if scheme == "nats" && !user.is_empty() => ("", Some(user.to_owned())),
+            // A colon that is encoded may be meant to part the two.
+            None if user.to_ascii_lowercase().contains("%3a") => return Err(PlaceError::Server),
             None => (user, None),
         };
+        if !are_servers(servers) {
+            return Err(PlaceError::Server);
+        }
         let (path, parameters) = behind.split_once('?').unwrap_or((behind, ""));
         let (secrets, shown): (Vec<&str>, Vec<&str>) =
             parameters.split('&').filter(|one| !one.is_empty()).partition(|one| is_secret(one));
@@ -353,6 +408,50 @@ mod tests {
             address("postgres://u:hush@h/d?password=x").with_password(None),
             "postgres://u:hush@h/d?password=x"
         );
+    }
+
+    /// A folder is shown and noted by its name, and a server by its: neither may be where a password is.
+    #[test]
+    fn a_password_in_the_wrong_place_is_neither_a_folders_name_nor_a_servers() {
+        for (text, error) in [
+            ("u:hush@h/d", PlaceError::Login),
+            ("bank:hush@h/d", PlaceError::Scheme("bank".into())),
+            ("b%40nk:hush@h/d", PlaceError::Login),
+            ("u:hu/sh@h/d", PlaceError::Login),
+            ("//u:hush@h/d", PlaceError::Login),
+            ("://u:hush@h/d", PlaceError::Login),
+            (" u:hush@h/d", PlaceError::Login),
+            ("post gres://u:hush@h/d", PlaceError::Login),
+            ("url=postgres://u:hush@h/d", PlaceError::Login),
+            ("h/d?password=hush", PlaceError::Login),
+            ("postgres://u:hush%40h/d", PlaceError::Server),
+            ("postgres://u:hush/d", PlaceError::Server),
+            ("postgres://u%3Ahush@h/d", PlaceError::Server),
+            ("kafka://u%3ahush@h:1/d", PlaceError::Server),
+            ("nats://u:hush", PlaceError::Server),
+            ("kafka://a:1,u:hush/d", PlaceError::Server),
+        ] {
+            let refused = text.parse::<StorePlace>().unwrap_err();
+            assert_eq!(refused, error, "{text}");
+            assert_eq!(StorePlace::parse(OsStr::new(text)), Err(error), "{text}");
+            assert!(!format!("{refused} {refused:?}").contains("hu"), "{text}: {refused}");
+        }
+        for folder in
+            ["./u:hush@h", "/u:x@h", "C:\\a@b", "c:/a@b", "a@b", " a b", "a/b:c@d", "what?"]
+        {
+            assert_eq!(parsed(folder), StorePlace::Folder(folder.into()), "{folder}");
+        }
+        for (text, shown) in [
+            (" postgres://u:hush@h/d", "postgres://u@h/d"),
+            ("\n\tnats://hush@h:4222", "nats://h:4222"),
+            ("nats://u%3Ahush@h", "nats://h"),
+            ("postgres://u:hush@[::1]:5432,h2/d", "postgres://u@[::1]:5432,h2/d"),
+            ("postgres://%2Frun%2Fpostgresql/d", "postgres://%2Frun%2Fpostgresql/d"),
+        ] {
+            let place = parsed(text);
+            assert_eq!(place.to_string(), shown, "{text}");
+            assert!(!format!("{place:?}").contains("hush"), "{text}");
+        }
     }
 
     #[test]

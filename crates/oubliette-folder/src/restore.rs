@@ -81,7 +81,15 @@ impl DataFolder {
         if !is_free(&folder.vault())? {
             return Err(BackupError::VaultThere(folder.vault()).into());
         }
-        let events = folder.open_events(&folder.events(), OpenMode::Existing).await?;
+        let place = folder.events();
+        let looked = match place {
+            StorePlace::Address(_) => folder.look_at_store(&place).await?,
+            StorePlace::Folder(_) => None,
+        };
+        let events = match looked {
+            Some(looked) => looked,
+            None => folder.open_events(&place, OpenMode::Existing).await?,
+        };
         let (wanted, of_backup) = (events.vaults().await?, backup.vault().to_string());
         if wanted.is_empty() && matches!(folder.events(), StorePlace::Address(_)) {
             return Err(match events.is_empty().await? {

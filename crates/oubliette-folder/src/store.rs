@@ -24,7 +24,9 @@ pub type AnyStore = Arc<dyn EventStore>;
 #[async_trait]
 pub trait OpenStore: fmt::Debug + Send + Sync + 'static {
     /// Opens the store at an address. [`OpenMode::Create`] makes it where it is missing. An adapter that cannot open one read-only
-    /// opens it for [`OpenMode::ReadOnly`] as an existing one: the folder sees to it that nothing is written.
+    /// opens it for [`OpenMode::ReadOnly`] as an existing one: the folder sees to it that nothing is written. Where a store's
+    /// writers end each other, [`OpenMode::ReadOnly`] must end none: by it a folder looks whose store it is before it
+    /// opens it to be written to.
     ///
     /// # Errors
     /// [`StoreError::Backend`] with the adapter's own error.
@@ -177,6 +179,24 @@ impl DataFolder {
             _ => (opened.store, opened.changing),
         };
         Ok(Events { store, changing, doubts: opened.doubts, embedded: None })
+    }
+
+    /// Opens a store at a server to be read, before it is opened to be written to: some stores end their writer then, and it
+    /// may be another vault's. `None`: it cannot be opened so, mostly because it is not there yet; who opens it to write
+    /// hears why.
+    ///
+    /// # Errors
+    /// What a retry may help against: to go on could disturb somebody.
+    pub(super) async fn look_at_store(
+        &self,
+        place: &StorePlace,
+    ) -> Result<Option<Events>, FolderError> {
+        match self.open_events(place, OpenMode::ReadOnly).await {
+            Ok(looked) => Ok(Some(looked)),
+            Err(error) if error.is_temporary() => Err(error),
+            Err(error @ FolderError::NoStores(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Whether there may be events: whether a server has any is not asked.

@@ -25,8 +25,8 @@ pub enum ErasureRefusal {
     /// Events about the subject, or about those who depend on them, were never sealed: they are
     /// from before the layer, or were written past it. Nothing was done.
     #[error(
-        "{} in {} {} never sealed, and would stay readable after {subject} is forgotten ({}); remove \
-         them from the store, or forget all the same, despite them",
+        "{} in {} {} never sealed, and would stay readable after {subject} is forgotten ({}); seal \
+         them where they are, remove them from the store, or forget all the same, despite them",
         events(unsealed),
         streams(unsealed),
         agree(total(unsealed), "was", "were"),

@@ -8,7 +8,7 @@ use std::{
 use futures::TryStreamExt;
 use oubliette::{
     event::{EventId, EventType, NewEvent, Position, RecordedEvent, StreamName},
-    store::{Append, EventStore, ExpectedRevision, ReadOptions, StoreError},
+    store::{Append, Difference, EventStore, ExpectedRevision, ReadOptions, StoreError},
     words::chain,
 };
 
@@ -112,9 +112,18 @@ impl Appender {
                 continue;
             }
             match self.store_piece(&piece).await {
-                Ok(already) => outcomes.extend(piece.iter().zip(already).map(|(row, already)| {
-                    (row.line, if already { Outcome::Already } else { Outcome::Imported })
-                })),
+                Ok(already) => {
+                    for (row, already) in piece.iter().zip(already) {
+                        let outcome = match already {
+                            false => Outcome::Imported,
+                            true => self.look_at(row).await?,
+                        };
+                        if matches!(outcome, Outcome::Bad(_)) {
+                            self.held.insert(row.stream.clone());
+                        }
+                        outcomes.push((row.line, outcome));
+                    }
+                }
                 Err(error) if is_the_stores(&error) => return Err(error),
                 Err(error) => match piece[..] {
                     [row] => {
@@ -153,6 +162,24 @@ impl Appender {
         let appended = self.store.append(appends).await?;
         let of_rows = groups.iter().zip(appended);
         Ok(of_rows.flat_map(|(group, appended)| vec![appended.already; group.len()]).collect())
+    }
+
+    /// What a row is that is there already. Of an append that was asked by the layer; a restore compares nothing but id and
+    /// revision.
+    async fn look_at(&self, row: &Ready) -> Result<Outcome, StoreError> {
+        let Some(wanted) = as_recorded(row) else { return Ok(Outcome::Already) };
+        let options =
+            ReadOptions { from: Some(wanted.revision), limit: Some(1), ..ReadOptions::default() };
+        let Some(found) = self.store.read(&row.stream, options).try_next().await? else {
+            return Ok(Outcome::Already);
+        };
+        let gone = !found.shredded.is_empty() || !found.withheld.is_empty();
+        Ok(match Difference::between(&wanted, &found, true) {
+            None => Outcome::Already,
+            // What is left of it cannot be compared here.
+            Some(Difference::Payload | Difference::Metadata) if gone => Outcome::Already,
+            Some(what) => Outcome::Bad(format!("{}: {what}", in_use(row, "that is another"))),
+        })
     }
 
     /// Why a row cannot be kept as it was recorded: a restored event has no word of its own on whose it is. What the policy

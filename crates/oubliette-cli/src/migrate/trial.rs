@@ -6,14 +6,14 @@ use futures::TryStreamExt;
 use oubliette::{
     event::{NewEvent, StreamName},
     policy::Policy,
-    store::{EventStore, ReadAllOptions},
+    store::{EventStore, NotKept, ReadAllOptions, not_kept},
 };
 use oubliette_folder::{OpenedStore, PolicyText};
 use serde_json::json;
 
 use crate::{
     exit::{CliError, Exit},
-    migrate::LeftOut,
+    migrate::{LeftOut, names_of},
     open::Globals,
     output::{Out, count, note, printable, stdout_style},
     policy::sample::cause,
@@ -37,7 +37,10 @@ pub(super) async fn run(
     from: &OpenedStore,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let policy = policy(globals).await?;
+    let (policy, not_kept) = target(globals).await?;
+    for what in not_kept.unwrap_or_default() {
+        note(globals.json, &format!("the event store does not keep {what}"));
+    }
     let (left_out, mut events, mut sealed_whole) = (LeftOut::default(), 0_u64, 0_u64);
     let (mut streams, mut without_rule) = (HashMap::new(), Vec::new());
     let mut refusals = Vec::<Refusal>::new();
@@ -87,6 +90,7 @@ pub(super) async fn run(
             "left_out": { "bookkeeping": bookkeeping, "tombstones": tombstones },
             "without_rule": { "events": sealed_whole, "streams": without_rule },
             "refused": told.collect::<Vec<_>>(),
+            "not_kept": not_kept.map(names_of),
         }))?;
     } else {
         let style = stdout_style();
@@ -118,21 +122,30 @@ pub(super) async fn run(
     if refused > 0 { Err(CliError::Told(Exit::Failed)) } else { Ok(()) }
 }
 
-/// What the events would be sealed under.
-async fn policy(globals: &Globals) -> Result<Policy, CliError> {
+/// What the events would be sealed under, and what the target would not keep of them, where it is there to be asked.
+async fn target(globals: &Globals) -> Result<(Policy, Option<&'static [NotKept]>), CliError> {
     match globals.open_existing().await {
-        Ok(store) => return Ok(store.policy().clone()),
+        Ok(store) => return Ok((store.policy().clone(), Some(not_kept(&store)))),
         Err(CliError::Error { kind, .. }) if kind == "folder.not_found" => {}
         Err(error) => return Err(error),
     }
-    match &globals.policy {
-        Some(file) => Ok(PolicyText::load(file)?.policy().clone()),
+    if globals.store.as_ref().is_some_and(|place| place.folder().is_none()) {
+        note(
+            globals.json,
+            "there is no data folder yet: whether the event store keeps times and revisions, is asked when it is made",
+        );
+    }
+    let policy = match &globals.policy {
+        Some(file) => PolicyText::load(file)?.policy().clone(),
         None => {
             note(
                 globals.json,
                 "there is no data folder yet, and no policy is named: all would be sealed whole",
             );
-            Ok(Policy::sealed_by_default())
+            Policy::sealed_by_default()
         }
-    }
+    };
+    // The embedded store, which is made where no other is named, keeps all.
+    let is_embedded = globals.store.as_ref().is_none_or(|place| place.folder().is_some());
+    Ok((policy, is_embedded.then_some(&[])))
 }

@@ -1,4 +1,4 @@
-//! `nats://USER@HOST:PORT/STREAM?prefix=…&replicas=…`: a stream of NATS JetStream.
+//! `nats://USER@HOST:PORT/STREAM?prefix=…&replicas=…&synced_always=true`: a stream of NATS JetStream.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ const STREAM: &str = "OUBLIETTE";
 /// two on one server do not get in each other's way.
 pub(super) async fn open(mut url: String, mode: OpenMode) -> Result<OpenedStore, StoreError> {
     let (prefix, replicas) = (taken(&mut url, "prefix"), taken(&mut url, "replicas"));
+    let synced = is_said(taken(&mut url, "synced_always"))?;
     if url.contains('?') {
-        let why =
-            "behind the address of a NATS server stand `prefix` and `replicas`, and nothing else";
+        let why = "behind the address of a NATS server stand `prefix`, `replicas` and `synced_always`, and nothing else";
         return Err(StoreError::backend(false, why));
     }
     let (server, stream) = split(&url);
@@ -28,6 +28,9 @@ pub(super) async fn open(mut url: String, mode: OpenMode) -> Result<OpenedStore,
         let why = "`replicas` in the address is 1, 3 or 5";
         options = options.replicas(count.map_err(|_| StoreError::backend(false, why))?);
     }
+    if synced {
+        options = options.synced_always();
+    }
     let opened = match mode {
         OpenMode::Create => options.create().await,
         _ => options.open().await,
@@ -36,6 +39,17 @@ pub(super) async fn open(mut url: String, mode: OpenMode) -> Result<OpenedStore,
     let doubts = store.doubts().to_vec();
     let store = Arc::new(store);
     Ok(OpenedStore { store: store.clone(), changing: Some(store), doubts })
+}
+
+/// Whether a parameter says yes; its name alone does.
+fn is_said(value: Option<String>) -> Result<bool, StoreError> {
+    match value.as_deref() {
+        Some("" | "true") => Ok(true),
+        None | Some("false") => Ok(false),
+        Some(_) => {
+            Err(StoreError::backend(false, "`synced_always` in the address is true or false"))
+        }
+    }
 }
 
 /// The server, and the stream.

@@ -69,6 +69,10 @@ impl TypedValueParser for PlaceParser {
         arg: Option<&Arg>,
         text: &OsStr,
     ) -> Result<StorePlace, Error> {
+        #[cfg(feature = "postgres")]
+        let anchored = text.to_str().map(postgres::anchored);
+        #[cfg(feature = "postgres")]
+        let text = anchored.as_deref().map_or(text, OsStr::new);
         let parsed = StorePlace::parse(text).map_err(|error| error.to_string());
         let known = parsed.and_then(|place| {
             let refusal = place.address().and_then(|address| refusal(address.scheme()));

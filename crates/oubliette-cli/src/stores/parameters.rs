@@ -15,6 +15,17 @@ pub(super) fn taken(url: &mut String, name: &str) -> Option<String> {
     Some(value)
 }
 
+/// A value as it stands in an address.
+#[cfg(feature = "postgres")]
+pub(super) fn encoded(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let one = |byte| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    value.bytes().map(one).collect()
+}
+
 /// A value as it was before it was put into an address.
 pub(super) fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
@@ -47,5 +58,7 @@ mod tests {
         assert_eq!(url, "postgres://h/d");
         assert_eq!(decoded("%4"), "%4");
         assert_eq!(decoded("%zz%41"), "%zzA");
+        #[cfg(feature = "postgres")]
+        assert_eq!(encoded("/a b/é?&=%+"), "/a%20b/%C3%A9%3F%26%3D%25%2B");
     }
 }

@@ -116,6 +116,98 @@ fn a_database_of_clear_events_is_sealed_in_place_and_purged() {
     walk(&world, &["--store", &url]);
 }
 
+/// The same of a table that an application made, which goes on writing to it.
+#[cfg(all(unix, feature = "postgres"))]
+#[test]
+fn a_table_that_was_there_before_is_sealed_in_place_and_purged() {
+    let Some(server) = crate::stores::postgres() else { return };
+    let (world, url) = (World::new(), server.database());
+    let database = url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
+    server.sql(
+        &database,
+        "CREATE TABLE history (
+            position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            stream text NOT NULL, version int NOT NULL, kind text NOT NULL, payload jsonb NOT NULL, meta jsonb,
+            id uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE, at timestamptz NOT NULL DEFAULT now(),
+            UNIQUE (stream, version)
+        );
+        INSERT INTO history (stream, version, kind, payload)
+        SELECT * FROM (
+            SELECT 'user-' || n, 0, 'UserRegistered', jsonb_build_object('n', n, 'name', 'Mustermann')
+            FROM generate_series(0, 39) n
+            UNION ALL
+            SELECT 'account-' || n, 0, 'AccountOpened', jsonb_build_object('owner', 'user-' || n, 'iban', 'DE8937')
+            FROM generate_series(0, 39) n
+        ) all_of_them",
+    );
+    world.write(
+        "history.toml",
+        "table = \"history\"\nposition = \"position\"\nstream = \"stream\"\nrevision = \"version\"\n\
+         type = \"kind\"\ndata = \"payload\"\nmetadata = \"meta\"\nid = \"id\"\nrecorded = \"at\"\n",
+    );
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let table = format!("{url}{mark}mapping=history.toml");
+
+    // A copy of it first, which changes nothing in it.
+    let copied = [
+        "--dir",
+        "copy",
+        "--root",
+        "copy.root",
+        "--policy",
+        "policy.toml",
+        "migrate",
+        "--from",
+        &table,
+    ];
+    world.write("policy.toml", POLICY);
+    let told = world.ok(&copied);
+    assert!(told.contains("80 copied") && told.contains("80 events the same"), "{told}");
+
+    walk(&world, &["--store", &table]);
+    // The file is found from wherever the program is called: the address that is noted has its whole path.
+    let noted = std::fs::read_to_string(world.path("oubliette-data/oubliette.json")).unwrap();
+    let whole = world.path("history.toml");
+    assert!(noted.contains(whole.to_str().unwrap()), "{noted}");
+    let rows = "SELECT string_agg(payload::text, '') FROM history WHERE stream LIKE 'user%'";
+    assert!(!server.sql(&database, rows).contains("Mustermann"));
+
+    // What does not fit, or is missing, is told.
+    let other = format!("{url}{mark}mapping=nowhere.toml");
+    let told = world.fails(1, &["--dir", "other", "migrate", "--from", &other]);
+    assert!(told.contains("nowhere.toml cannot be read"), "{told}");
+    world.write("bad.toml", "table = \"history\"\nstream = \"stream\"\n");
+    let bad = format!("{url}{mark}mapping=bad.toml");
+    let told = world.fails(1, &["--dir", "other", "migrate", "--from", &bad]);
+    assert!(told.contains("bad.toml") && told.contains("it names no `position`"), "{told}");
+    let told =
+        world.fails(1, &["--dir", "other", "migrate", "--from", &format!("{table}&schema=x")]);
+    assert!(told.contains("the file names its table"), "{told}");
+}
+
+/// Of a table that lacks what a change needs it is told what.
+#[cfg(all(unix, feature = "postgres"))]
+#[test]
+fn a_table_in_which_nothing_can_be_changed_says_what_it_lacks() {
+    let Some(server) = crate::stores::postgres() else { return };
+    let (world, url) = (World::new(), server.database());
+    let database = url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
+    server.sql(
+        &database,
+        "CREATE TABLE history (position bigserial PRIMARY KEY, stream text, version int, kind text, payload text)",
+    );
+    world.write(
+        "history.toml",
+        "table = \"history\"\nposition = \"position\"\nstream = \"stream\"\nrevision = \"version\"\n\
+         type = \"kind\"\ndata = \"payload\"\n",
+    );
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let table = format!("{url}{mark}mapping=history.toml");
+    let told = world.fails(1, &["--store", &table, "append", "user-1", "T"]);
+    assert!(told.contains("nothing can be appended") && told.contains("unique"), "{told}");
+    assert!(told.contains("nothing can be sealed in place or purged there"), "{told}");
+}
+
 #[test]
 fn a_store_that_somebody_else_sealed_is_not_taken_for_clear() {
     let world = World::new();

@@ -110,3 +110,27 @@ fn rows_of_the_forgotten_are_refused_and_others_kept() {
     assert_eq!(ran.code, 4, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("1 imported, 2 already there, 0 bad, 1 refused"), "{}", ran.stdout);
 }
+
+/// An id and a revision are no statement: what is there says something else.
+#[test]
+fn a_row_that_says_another_thing_than_what_is_there_is_bad() {
+    let world = World::new();
+    let row = |user: u32, what: &str, recorded: &str| {
+        format!(
+            "{{\"stream\":\"user-{user}\",\"type\":\"T\",\"data\":{{\"n\":{what}}},\"revision\":0,\
+             \"id\":\"6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f00{user:02}\",\"recorded\":\"{recorded}T12:00:00Z\"}}\n"
+        )
+    };
+    let day = "2019-01-31";
+    world.write("first.ndjson", (1..5).map(|user| row(user, "1.50", day)).collect::<String>());
+    world.ok(&["import", "first.ndjson", "--keep-times"]);
+    world.ok(&["forget", "user-4", "--reason", "asked", "--yes"]);
+    let more =
+        [row(1, "1.5e0", day), row(2, "7", day), row(3, "1.5", "2020-01-31"), row(4, "7", day)];
+    world.write("more.ndjson", more.concat());
+    let ran = world.run(&["import", "more.ndjson", "--keep-times"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("0 imported, 2 already there, 2 bad"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("line 2:") && ran.stderr.contains("its payload is another"));
+    assert!(ran.stderr.contains("line 3:") && ran.stderr.contains("at another time"));
+}

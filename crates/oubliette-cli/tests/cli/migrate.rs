@@ -126,7 +126,7 @@ fn a_folder_of_clear_events_is_copied_as_it_was_and_sealed() {
     let expected = json!({
         "copied": 0, "already": 700, "left_out": { "bookkeeping": 2, "tombstones": 1 },
         "forgotten": 0, "shredded": 0, "not_kept": [], "same": true, "compared": 700,
-        "different": null,
+        "later": 0, "different": null,
     });
     assert_eq!(again, expected);
     // What came since is copied behind it.
@@ -167,9 +167,11 @@ fn a_dry_run_says_what_would_be_and_does_nothing() {
     assert_eq!(told["events"], 63);
     assert_eq!(told["without_rule"]["events"], 3);
     assert_eq!(told["refused"][0]["count"], 1);
+    assert_eq!(told["not_kept"], json!([]));
     // The copy itself stops there, says why, and leaves what came before.
     let told = world.run(&migrate("clear", &[]));
     assert!(told.code == 1 && told.stderr.contains("looks like"), "{}", told.stderr);
+    assert!(told.stderr.contains("revision 0 of erika@example.org"), "{}", told.stderr);
     // Of a folder that is there, its own policy counts.
     let world = clear(6, 3);
     world.ok(&["--policy", "policy.toml", "vault", "create"]);
@@ -240,6 +242,35 @@ fn who_is_forgotten_since_does_not_come_back_and_is_counted() {
     assert!(ran.stdout.contains("2 not copied (subject forgotten)"), "{}", ran.stdout);
     assert!(ran.stdout.contains("31 events the same"), "{}", ran.stdout);
     assert!(!world.ok(&["read", "user-1"]).contains("Mustermann"));
+}
+
+/// A stream of several people goes on in the old application while one of them is forgotten.
+#[test]
+fn who_lives_loses_nothing_behind_somebody_forgotten() {
+    let world = World::new();
+    world.write(
+        "policy.toml",
+        "[[stream]]\nmatch = \"room-{id}\"\nsubject = \"user-{/by}\"\npublic = [\"/by\"]\n",
+    );
+    let store = SqliteStore::create(world.path("clear")).unwrap();
+    let say = |by: u32| {
+        let data = Json::parse(&format!("{{\"by\":{by},\"text\":\"hello\"}}")).unwrap();
+        let event = NewEvent::new(EventType::new("Said").unwrap(), data);
+        let stream = StreamName::new("room-1").unwrap();
+        block_on(store.append_to(&stream, ExpectedRevision::Any, vec![event])).unwrap();
+    };
+    [1, 2, 1].map(say);
+    world.ok(&migrate("clear", &[]));
+    world.ok(&["forget", "user-1", "--reason", "asked", "--yes"]);
+    [2, 1, 2].map(say);
+    for copied in ["2 copied, 3 there already", "0 copied, 5 there already"] {
+        let ran = world.run(&migrate("clear", &[]));
+        assert_eq!(ran.code, 4, "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(copied), "{}", ran.stdout);
+        assert!(ran.stdout.contains("1 not copied (subject forgotten)"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("3 events the same, 1 of them at later"), "{}", ran.stdout);
+    }
+    assert!(world.ok(&["verify"]).contains("everything is as it should be"));
 }
 
 /// How many events a store has by now, looked at from the outside.

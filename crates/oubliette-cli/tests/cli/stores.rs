@@ -310,6 +310,48 @@ fn a_password_is_neither_noted_nor_printed() {
     assert_eq!(run(None, &["--json", "--store", &closed, "read", "s-1"]).code, 1);
 }
 
+/// The store that is copied may be somebody else's, under another password.
+#[test]
+fn the_password_of_the_store_that_is_copied_is_its_own() {
+    let Some(server) = postgres() else { return };
+    let (world, database) = (World::new(), server.database());
+    block_on(async { append(&PostgresStore::create(&database).await.unwrap(), "user-1").await });
+    let name = database.rsplit('/').next().unwrap();
+    server.sql("postgres", "CREATE ROLE shop LOGIN PASSWORD 'hu/sh@it'");
+    server.sql(
+        name,
+        "GRANT USAGE ON SCHEMA oubliette TO shop; GRANT SELECT ON ALL TABLES IN SCHEMA oubliette TO shop",
+    );
+    let hba = server.data().join("pg_hba.conf");
+    let rules = fs::read_to_string(&hba).unwrap();
+    fs::write(&hba, format!("host all shop 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
+    server.sql("postgres", "SELECT pg_reload_conf()");
+    let from = database.replace("postgres@", "shop@");
+    let run = |variable: &str, password: &str| -> Ran {
+        let mut command = world.command(&["migrate", "--from", &from]);
+        let ran: Ran = command.env(variable, password).output().unwrap().into();
+        for text in [&ran.stdout, &ran.stderr] {
+            assert!(!text.contains("hu/sh") && !text.contains("hu%2Fsh"), "{text}");
+        }
+        ran
+    };
+    for (variable, password) in [
+        ("OUBLIETTE_STORE_PASSWORD", "hu/sh@it"),
+        ("OUBLIETTE_FROM_PASSWORD", "wrong"),
+        ("OUBLIETTE_FROM_PASSWORD", ""),
+    ] {
+        let ran = run(variable, password);
+        assert_eq!(ran.code, 1, "{variable}: {}{}", ran.stdout, ran.stderr);
+        assert!(!world.path("oubliette-data").exists(), "{variable}");
+    }
+    let ran = run("OUBLIETTE_FROM_PASSWORD", "hu/sh@it");
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(world.data("user-1")[0]["name"], "Erika");
+    for file in files(world.dir.path()) {
+        assert!(!has(&file, "hu/sh") && !has(&file, "hu%2Fsh"), "{}", file.display());
+    }
+}
+
 #[test]
 fn a_server_that_does_not_keep_what_it_acknowledges_is_told_of() {
     let Some(server) = Postgres::start_with(&[("fsync", "off")]) else {

@@ -6,6 +6,13 @@ use async_trait::async_trait;
 use oubliette::store::{StoreError, sqlite::OpenMode};
 use oubliette_folder::{OpenStore, OpenedStore, StoreAddress};
 
+/// What opens, or the error of the adapter.
+macro_rules! opened {
+    ($opening:expr) => {
+        $opening.await.map_err(|error| StoreError::backend(error.is_temporary(), error))?
+    };
+}
+
 #[derive(Debug)]
 pub(super) struct Servers;
 
@@ -16,29 +23,31 @@ impl OpenStore for Servers {
         address: &StoreAddress,
         mode: OpenMode,
     ) -> Result<OpenedStore, StoreError> {
-        let (url, new) = (address.with_password(None), mode == OpenMode::Create);
-        let store: oubliette_folder::AnyStore = match address.scheme() {
+        let url = address.with_password(None);
+        let store: oubliette_folder::AnyStore = match (address.scheme(), mode) {
             #[cfg(feature = "postgres")]
-            "postgres" if new => {
-                Arc::new(oubliette_postgres::PostgresStore::create(&url).await.unwrap())
+            ("postgres", OpenMode::Create) => {
+                Arc::new(opened!(oubliette_postgres::PostgresStore::create(&url)))
             }
             #[cfg(feature = "postgres")]
-            "postgres" => Arc::new(oubliette_postgres::PostgresStore::open(&url).await.unwrap()),
+            ("postgres", _) => Arc::new(opened!(oubliette_postgres::PostgresStore::open(&url))),
             #[cfg(feature = "jetstream")]
-            "nats" if new => {
-                Arc::new(oubliette_jetstream::JetStreamStore::create(&url).await.unwrap())
+            ("nats", OpenMode::Create) => {
+                Arc::new(opened!(oubliette_jetstream::JetStreamStore::create(&url)))
             }
             #[cfg(feature = "jetstream")]
-            "nats" => Arc::new(oubliette_jetstream::JetStreamStore::open(&url).await.unwrap()),
+            ("nats", _) => Arc::new(opened!(oubliette_jetstream::JetStreamStore::open(&url))),
             #[cfg(feature = "kafka")]
-            "kafka" if new => {
-                Arc::new(oubliette_kafka::KafkaStore::create(url.parse().unwrap()).await.unwrap())
+            ("kafka", mode) => {
+                use oubliette_kafka::KafkaStore;
+                let config = url.parse().unwrap();
+                Arc::new(match mode {
+                    OpenMode::Create => opened!(KafkaStore::create(config)),
+                    OpenMode::ReadOnly => opened!(KafkaStore::open_reader(config)),
+                    _ => opened!(KafkaStore::open(config)),
+                })
             }
-            #[cfg(feature = "kafka")]
-            "kafka" => {
-                Arc::new(oubliette_kafka::KafkaStore::open(url.parse().unwrap()).await.unwrap())
-            }
-            other => panic!("{other} {new} {url}"),
+            other => panic!("{other:?} {url}"),
         };
         Ok(OpenedStore { store, changing: None, doubts: Vec::new() })
     }
