@@ -1,34 +1,52 @@
-//! Events in PostgreSQL, sealed, and somebody forgotten.
+//! A customer in PostgreSQL, and then forgotten.
 //!
 //! ```text
-//! cargo run -p oubliette-postgres --example postgres_quickstart -- postgres://postgres@localhost/postgres
+//! createdb shop
+//! cargo run -p oubliette-postgres --example postgres_quickstart        # DATABASE_URL names another database
 //! ```
 #![allow(clippy::print_stdout)]
+
+use std::{error::Error, path::Path};
 
 use oubliette::*;
 use oubliette_postgres::PostgresStore;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).ok_or("give the address of a database")?;
-    let events = PostgresStore::create(&url).await?;
-    for doubt in events.doubts() {
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::var("DATABASE_URL")
+        .unwrap_or_else(|_| "postgres://postgres@localhost/shop".to_owned());
+    run(&address, Path::new("shop")).await
+}
+
+pub(crate) async fn run(address: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
+    // Makes the tables where they are missing; `open` does not.
+    let store = PostgresStore::create(address).await?;
+    for doubt in store.doubts() {
         println!("note: {doubt}");
     }
-    // In earnest the keys are in a folder, and their root slot is on another disk: `Vault::create`.
-    let vault = Vault::in_memory()?;
-    let store = Oubliette::open(events, vault, Policy::sealed_by_default()).await?;
+    // The keys. The root slot belongs outside of every backup: here it is only beside the vault. Its folder is never
+    // made for you, because it may be that of a medium that is not mounted.
+    std::fs::create_dir_all(folder)?;
+    let (vault, root) = (folder.join("vault"), folder.join("vault.root"));
+    let vault = match Vault::open(&vault, root.as_path()) {
+        Err(OpenVaultError::NotFound(_)) => Vault::create(&vault, root.as_path())?,
+        opened => opened?,
+    };
+    let shop = Oubliette::open(store, vault, Policy::sealed_by_default()).await?;
 
     let user = StreamName::new(format!("user-{}", EventId::random()))?;
-    let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
-    store.append_to(&user, ExpectedRevision::NoStream, vec![moved]).await?;
-    for event in store.events(&user, ReadOptions::default()).await? {
-        println!("{} {}: {:?}", event.revision, event.event_type, event.content());
+    for (name, data) in [("Registered", r#"{"name":"Annika"}"#), ("Moved", r#"{"to":"Leipzig"}"#)] {
+        let event = NewEvent::new(EventType::new(name)?, Json::parse(data)?);
+        shop.append_to(&user, ExpectedRevision::Any, vec![event]).await?;
+    }
+    for event in shop.events(&user, ReadOptions::default()).await? {
+        let data = event.data.as_ref().and_then(Payload::as_json).map_or("-", Json::as_str);
+        println!("{} {} {data}", event.revision, event.event_type);
     }
 
-    store.forget(&Subject::of(&user), "asked for it").await?;
-    for event in store.events(&user, ReadOptions::default()).await? {
-        println!("{} {}: {:?}", event.revision, event.event_type, event.content());
+    shop.forget(&Subject::of(&user), "asked for it").await?;
+    for event in shop.events(&user, ReadOptions::default()).await? {
+        println!("{} {}: {} parts gone", event.revision, event.event_type, event.shredded.len());
     }
     Ok(())
 }

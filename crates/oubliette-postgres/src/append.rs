@@ -88,7 +88,7 @@ impl<'a> Columns<'a> {
                 columns.nth.push(nth);
                 columns.ids.push(event.id.0);
                 columns.types.push(event.event_type.as_str());
-                let (data, bytes) = halves(&event.data);
+                let (data, bytes) = as_columns(&event.data);
                 columns.data.push(data);
                 columns.bytes.push(bytes);
                 columns.metadata.push(event.metadata.as_ref().map(Json::as_str));
@@ -114,7 +114,7 @@ impl<'a> Columns<'a> {
 }
 
 /// A payload goes into one of two columns.
-pub(crate) fn halves(payload: &Payload) -> (Option<&str>, Option<&[u8]>) {
+pub(crate) fn as_columns(payload: &Payload) -> (Option<&str>, Option<&[u8]>) {
     match payload {
         Payload::Json(json) => (Some(json.as_str()), None),
         Payload::Bytes(bytes) => (None, Some(bytes)),
@@ -280,11 +280,14 @@ pub(crate) async fn append_in(
     let columns = Columns::of(appends);
     let parameters: Vec<_> = columns.parameters().into_iter().zip(TYPES).collect();
     let rows = transaction.query_typed(&statement(schema), &parameters).await;
-    settled(appends, &lines(&rows.map_err(PostgresError::from)?)?)
+    for_a_callers_transaction(appends, &lines(&rows.map_err(PostgresError::from)?)?)
 }
 
 /// Of a transaction of the caller's, which only they can begin again.
-fn settled(appends: &[Append], lines: &[Line]) -> Result<Vec<Appended>, StoreError> {
+fn for_a_callers_transaction(
+    appends: &[Append],
+    lines: &[Line],
+) -> Result<Vec<Appended>, StoreError> {
     match answer(appends, lines)? {
         Answer::Done(done) => Ok(done),
         Answer::Again => Err(PostgresError::TooLate.into()),
@@ -326,5 +329,5 @@ pub(crate) async fn append_in_sqlx(
         tx,
         seq,
     };
-    settled(appends, &rows.into_iter().map(line).collect::<Vec<_>>())
+    for_a_callers_transaction(appends, &rows.into_iter().map(line).collect::<Vec<_>>())
 }

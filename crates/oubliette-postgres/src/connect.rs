@@ -27,19 +27,32 @@ use crate::{
 /// how long a statement takes.
 pub(crate) fn timeouts(patience: Duration) -> String {
     let (lock, statement) = (patience.as_millis(), (patience * 2).as_millis());
+    // First what would end the others.
     format!(
-        "SET lock_timeout = {lock}; SET statement_timeout = {statement}; \
+        "SET statement_timeout = {statement}; SET lock_timeout = {lock}; \
          SET idle_in_transaction_session_timeout = {statement}"
     )
 }
+
+/// What our statements mean must not depend on what the database or the role has for its defaults.
+///
+/// What is acknowledged is on the server's disk: appends, restores and rewritings alike; stricter settings stay. And where row
+/// level security would leave rows out, the server refuses the statement instead: what is not seen is not sealed.
+const SETTINGS: &str = "SET standard_conforming_strings = on; SET quote_all_identifiers = off; SET transform_null_equals = off; \
+    SET row_security = off; SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off; \
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+/// The connections of the store write, also where opening it was not to.
+const WRITES: &str = "SET default_transaction_read_only = off";
 
 /// Makes connections.
 pub(crate) struct Manager {
     config: Config,
     #[cfg(feature = "tls")]
     tls: Option<tokio_postgres_rustls::MakeRustlsConnect>,
-    /// Run once on each connection.
+    /// Run once on each connection, before anything else.
     settings: String,
+    /// Whether whoever opens the store wants nothing written by that.
+    opens_for_reading: bool,
     /// Prepared on each connection.
     append: String,
 }
@@ -92,10 +105,9 @@ impl Manager {
             config.tcp_user_timeout(options.patience);
         }
         config.keepalives_idle(options.patience.max(Duration::from_secs(1)));
-        let settings = format!(
-            "{}; SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off",
-            timeouts(options.patience)
-        );
+        let settings = format!("{}; {SETTINGS}", timeouts(options.patience));
+        let is_asked = |options: &str| options.contains("default_transaction_read_only");
+        let opens_for_reading = config.get_options().is_some_and(is_asked);
         #[cfg(feature = "tls")]
         let tls = match config.get_ssl_mode() {
             SslMode::Disable => None,
@@ -112,12 +124,32 @@ impl Manager {
             #[cfg(feature = "tls")]
             tls,
             settings,
+            opens_for_reading,
             append,
         })
     }
 
+    /// Connects, for opening the store. What is wrong with it is told as it is.
+    pub(crate) async fn connect_to_open(&self) -> Result<Client, tokio_postgres::Error> {
+        let client = self.reach(|_| {}).await?;
+        client.batch_execute(&self.settings).await?;
+        if !self.opens_for_reading {
+            client.batch_execute(WRITES).await?;
+        }
+        Ok(client)
+    }
+
     /// Connects. What the server says by itself goes to `heard`.
     pub(crate) async fn connect(
+        &self,
+        heard: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Client, tokio_postgres::Error> {
+        let client = self.reach(heard).await?;
+        client.batch_execute(&format!("{}; {WRITES}", self.settings)).await?;
+        Ok(client)
+    }
+
+    async fn reach(
         &self,
         heard: impl FnMut(AsyncMessage) + Send + 'static,
     ) -> Result<Client, tokio_postgres::Error> {
@@ -194,7 +226,6 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Connection, tokio_postgres::Error> {
         let client = self.connect(|_| {}).await?;
-        client.batch_execute(&self.settings).await?;
         let row = client.query_one(BACKEND, &[]).await?;
         Ok(Connection { client, backend: (row.try_get(0)?, row.try_get(1)?), append: None })
     }
@@ -275,6 +306,12 @@ impl<T> Drop for OnItsOwn<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Whether the server only repeats what another one does, and may be behind it.
+pub(crate) async fn is_standby(pool: &Pool) -> Result<bool, PostgresError> {
+    let rows = query(pool, "SELECT pg_is_in_recovery()", &[]).await?;
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
 }
 
 /// Runs a query on a connection; again on another one where the first was lost, because it changes nothing. On its own, so

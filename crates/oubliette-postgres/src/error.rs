@@ -95,6 +95,13 @@ pub enum OpenError {
         "the table `{0}` is unlogged, so that a crash of the server empties it: run ALTER TABLE {0} SET LOGGED"
     )]
     Unlogged(String),
+    /// Row level security would leave rows out.
+    #[error(
+        "row level security of the table {0} hides rows from the user of the database, and what is not seen is neither sealed \
+         nor found when somebody is to be forgotten: connect as the table's owner or as a role with BYPASSRLS, or run ALTER \
+         TABLE {0} DISABLE ROW LEVEL SECURITY"
+    )]
+    RowSecurity(String),
     /// A right is missing.
     #[error(
         "the user of the database lacks a right ({0}): `create` needs CREATE on the database or on the schema; opening needs \

@@ -32,7 +32,7 @@
 //!   again by its event ids: it is written once, or not.
 
 // `schema` is the format and the way to it, `connect` the pool, `append`, `restore` and `rewrite` the way in, `read` and `subscribe` the
-// way out, `scrub` what is done after events were changed. SQL that is longer than a line is in `schema/`.
+// way out, `scrub` what is done after events were changed. `table` is a store over a table that somebody else made.
 
 mod append;
 mod connect;

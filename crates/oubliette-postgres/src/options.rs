@@ -39,6 +39,7 @@ impl Payloads {
             Capability::Bytes,
             Capability::LongNumbers,
             Capability::Restore,
+            Capability::Sole,
         ]);
         match self {
             Self::Jsonb => WITH_JSONB,

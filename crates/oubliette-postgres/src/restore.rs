@@ -1,6 +1,9 @@
 //! Restoring: events as another store recorded them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use oubliette::{
     event::{EventId, Json, RecordedEvent, Revision},
@@ -13,55 +16,60 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use crate::{
-    append::halves,
-    connect::{Pool, lend},
+    append::as_columns,
+    connect::{Lent, Lost, lend},
     error::PostgresError,
     rows::{position, stored, unsigned},
+    store::Inner,
 };
 
 /// How often another transaction is begun where others were in the way.
 const ATTEMPTS: u32 = 20;
 
-/// Writes them in a transaction of its own. Where the connection is lost, nobody needs to ask what became of it: doing it
-/// again passes over what is there.
+/// Writes them in a transaction of its own. Where the connection is lost, the server is made to end what it is at: doing it again
+/// passes over what is there.
 pub(crate) async fn restore(
-    pool: &Pool,
-    schema: &str,
-    payload: &str,
+    inner: &Inner,
     events: &[RecordedEvent],
 ) -> Result<Vec<Appended>, StoreError> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let mut attempt = 0;
-    loop {
-        match try_once(pool, schema, payload, events).await {
-            Err(StoreError::Backend { source, temporary }) => {
-                let error = source.downcast_ref::<PostgresError>();
-                let again = error.is_some_and(|error| {
-                    error.is_a_collision() || *error == PostgresError::TooLate
-                });
-                attempt += 1;
-                if !again || attempt > ATTEMPTS {
-                    return Err(StoreError::Backend { source, temporary });
-                }
-                tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
-            }
+    let Inner { pool, patience, .. } = inner;
+    let mut lost: Option<Lost> = None;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
+        }
+        let mut connection = match &lost {
+            None => lend(pool).await?,
+            Some(lost) => lost.ended(pool, *patience).await?,
+        };
+        let backend = connection.backend;
+        let failed = match try_once(&mut connection, inner, events).await {
+            Err(StoreError::Backend { source, temporary }) => (source, temporary),
             done => return done,
+        };
+        match failed.0.downcast_ref::<PostgresError>() {
+            Some(PostgresError::Connection(_)) => {
+                let since = lost.map_or_else(Instant::now, |lost| lost.since);
+                lost = Some(Lost { backend, since });
+            }
+            Some(error) if error.is_a_collision() || *error == PostgresError::TooLate => {}
+            _ => return Err(StoreError::Backend { source: failed.0, temporary: failed.1 }),
         }
     }
+    Err(PostgresError::Held.into())
 }
 
 async fn try_once(
-    pool: &Pool,
-    schema: &str,
-    payload: &str,
+    connection: &mut Lent,
+    inner: &Inner,
     events: &[RecordedEvent],
 ) -> Result<Vec<Appended>, StoreError> {
-    let mut connection = lend(pool).await?;
     let begun = connection.client_mut().transaction().await;
     let transaction = begun.map_err(PostgresError::from)?;
-    let done = within(&transaction, schema, payload, events).await?;
+    let done = within(&transaction, &inner.schema, inner.payloads.name(), events).await?;
     transaction.commit().await.map_err(PostgresError::from)?;
     Ok(done)
 }
@@ -85,14 +93,16 @@ async fn within(
     let mut done = Vec::with_capacity(events.len());
     let mut new = Vec::new();
     for (event, known) in events.iter().zip(planned) {
-        let (position, already) = match known {
-            Some(known) => (known.position, true),
+        done.push(match known {
+            Some(Known { revision, position, .. }) => {
+                Appended { revision, position, already: true }
+            }
             None => {
                 new.push(event);
-                (position(tx, stored(new.len() as u64 - 1)), false)
+                let position = position(tx, stored(new.len() as u64 - 1));
+                Appended { revision: event.revision, position, already: false }
             }
-        };
-        done.push(Appended { revision: event.revision, position, already });
+        });
     }
     insert(transaction, schema, payload, &new).await?;
     Ok(done)
@@ -172,7 +182,7 @@ async fn insert(
     let types: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
     let recorded: Vec<i64> = events.iter().map(|event| event.recorded.as_micros()).collect();
     let (data, bytes): (Vec<Option<&str>>, Vec<Option<&[u8]>>) =
-        events.iter().map(|event| event.data.as_ref().map_or((None, None), halves)).unzip();
+        events.iter().map(|event| event.data.as_ref().map_or((None, None), as_columns)).unzip();
     let metadata: Vec<Option<&str>> =
         events.iter().map(|event| event.metadata.as_ref().map(Json::as_str)).collect();
     let sql = format!(

@@ -145,8 +145,9 @@ pub(crate) async fn look(client: &Client, schema: &str) -> Result<Looked, OpenEr
     }
     let row = client
         .query_one(
-            "SELECT format_type(a.atttypid, NULL), c.relpersistence = 'p'
-             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            "SELECT CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname::text ELSE t.oid::text END,
+                c.relpersistence = 'p'
+             FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname = $1 AND c.relname = 'event' AND a.attname = 'data'",
             &[&schema],
         )
@@ -169,7 +170,18 @@ pub(crate) async fn look(client: &Client, schema: &str) -> Result<Looked, OpenEr
     if !(rights.try_get::<_, bool>(0)? && rights.try_get::<_, bool>(1)?) {
         return Err(OpenError::NoRights(format!("on the schema {schema}")));
     }
+    check_row_security(client, &format!("{schema}.stream")).await?;
+    check_row_security(client, &format!("{schema}.event")).await?;
     Ok(Looked { payloads, doubts: doubts(client).await? })
+}
+
+/// Refuses a table some of whose rows this user would not see. `table` is its name in SQL.
+pub(crate) async fn check_row_security(client: &Client, table: &str) -> Result<(), OpenError> {
+    let is_active = client.query_one("SELECT row_security_active($1::text)", &[&table]).await?;
+    match is_active.try_get(0)? {
+        true => Err(OpenError::RowSecurity(table.to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Why an acknowledged event might not outlive a crash of the server.
@@ -199,8 +211,7 @@ async fn doubts(client: &Client) -> Result<Vec<String>, PostgresError> {
 /// Keeps numbers of transactions growing on a server that was filled from a dump: it counts from another number on.
 pub(crate) async fn wind(client: &mut Client, options: &Options) -> Result<(), PostgresError> {
     let schema = &options.schema;
-    // What was removed has had a number, too.
-    // Running transactions may have written events with numbers above the oldest of them: those count as decided.
+    // The highest number that an event has, or that a removed one had.
     let behind = format!(
         "SELECT greatest((SELECT max(e.tx) FROM {schema}.event e),
                 (SELECT m.value::bigint FROM {schema}.meta m WHERE m.key = '{REMOVED}'), -1) + 1 - c.ahead

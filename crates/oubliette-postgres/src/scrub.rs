@@ -23,9 +23,53 @@ const HOLDERS: &str = "WITH RECURSIVE holder (number) AS (
     SELECT format('%I.%I', n.nspname, c.relname), c.relkind = 'r'
     FROM holder h JOIN pg_class c ON c.oid = h.number JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY c.oid";
 
-/// Transactions that still see what was there before the one with this number.
+/// The tables that have rows with this one (`kin`), of which it or a part of it is one (`holder`), their indexes, and the views
+/// that are made of any of them, also by way of others (`reader`).
+const KIN: &str = "WITH RECURSIVE holder (number) AS (
+        SELECT to_regclass($1)::oid
+        UNION SELECT i.inhrelid FROM holder h JOIN pg_inherits i ON i.inhparent = h.number),
+    kin (number) AS (
+        SELECT number FROM holder
+        UNION SELECT i.inhparent FROM kin k JOIN pg_inherits i ON i.inhrelid = k.number),
+    reader (number) AS (
+        SELECT number FROM kin
+        UNION SELECT w.ev_class FROM reader v
+            JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = v.number
+            JOIN pg_rewrite w ON w.oid = d.objid JOIN pg_class c ON c.oid = w.ev_class AND c.relkind IN ('v', 'm'))";
+
+/// What has copies of their rows, each in a sentence. A trigger of a table is on each of its parts as well, with the same name.
+const ELSEWHERE: &str = "SELECT format('what the trigger %I noted when rows of %s were inserted, changed or removed: look into its function',
+        g.tgname, g.tgrelid::regclass)
+     FROM kin k JOIN pg_trigger g ON g.tgrelid = k.number
+     WHERE NOT g.tgisinternal AND g.tgparentid = 0 AND g.tgtype::int & 28 <> 0 AND g.tgenabled <> 'D'
+    UNION ALL
+    SELECT format('what the rule %I of %s did with rows that were inserted, changed or removed: look into what it does', w.rulename,
+        w.ev_class::regclass)
+     FROM kin k JOIN pg_class c ON c.oid = k.number AND c.relkind IN ('r', 'p') JOIN pg_rewrite w ON w.ev_class = k.number
+     WHERE w.ev_type <> '1' AND w.ev_enabled <> 'D'
+    UNION ALL
+    SELECT format('the materialized view %1$s, which is made of %2$s: run REFRESH MATERIALIZED VIEW %1$s, and VACUUM FULL %1$s',
+        r.number::regclass, $1)
+     FROM reader r JOIN pg_class c ON c.oid = r.number AND c.relkind = 'm'
+    UNION ALL
+    SELECT DISTINCT format('what subscribers to the publication %I received of %s, as it was: seal it there as well, or remove it', t.pubname,
+        $1)
+     FROM kin k JOIN pg_class c ON c.oid = k.number JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename = c.relname
+    UNION ALL
+    SELECT format('what the planner remembers of the column %I of %s, which ANALYZE left as it was: as a superuser run DELETE FROM \
+        pg_statistic WHERE starelid = %L::regclass, and do it again', a.attname, c.oid::regclass, c.oid::regclass)
+     FROM (SELECT number, number FROM holder UNION SELECT i.indexrelid, i.indrelid FROM holder h JOIN pg_index i ON i.indrelid = h.number)
+            AS o (number, of)
+        JOIN pg_class c ON c.oid = o.number JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_class t ON t.oid = o.of
+        JOIN pg_attribute a ON a.attrelid = c.oid AND (a.attstattarget = 0 OR t.reltuples = 0)
+     WHERE EXISTS (SELECT FROM pg_stats p WHERE p.schemaname = n.nspname AND p.tablename = c.relname AND p.attname = a.attname)";
+
+/// Transactions that still see what was there before the one with this number. One without a database may be that of a standby,
+/// of which only a superuser is told so.
 const OLDER: &str = "SELECT format('process %s, %s', a.pid, coalesce(a.state, a.backend_type, 'in a state that only its own user may see')) FROM pg_stat_activity a
-        WHERE a.pid <> pg_backend_pid() AND (a.datname = current_database() OR a.backend_type = 'walsender')
+        WHERE a.pid <> pg_backend_pid() AND (a.datname IS NULL OR a.datname = current_database())
             AND greatest(age(a.backend_xmin), age(a.backend_xid)) > age($1::text::xid)
     UNION ALL SELECT format('the replication slot %s', s.slot_name) FROM pg_replication_slots s
         WHERE greatest(age(s.xmin), age(s.catalog_xmin)) > age($1::text::xid)
@@ -33,22 +77,27 @@ const OLDER: &str = "SELECT format('process %s, %s', a.pid, coalesce(a.state, a.
         WHERE p.database = current_database() AND age(p.transaction) > age($1::text::xid)
     LIMIT 3";
 
-/// Writes the table anew, and what the server keeps of it elsewhere. `table` is its name in SQL, with its schema.
+/// Writes the table anew, and what the server keeps of it elsewhere. `table` is its name in SQL, with its schema; `unmapped`
+/// are columns of which nobody knows what they hold.
 pub(crate) async fn scrub(
     pool: &Pool,
     patience: Duration,
     table: &str,
+    unmapped: &[String],
 ) -> Result<Vec<String>, StoreError> {
     // A connection of its own: it takes as long as the table is large. But nobody is to wait for long behind it, where
     // somebody else keeps the table.
     let client = pool.manager().connect(|_| {}).await.map_err(PostgresError::from)?;
-    let settings = format!(
-        "SET statement_timeout = 0; SET lock_timeout = {}; SET default_transaction_read_only = off",
-        patience.as_millis()
-    );
-    client.batch_execute(&settings).await.map_err(PostgresError::from)?;
+    let settings = "SET statement_timeout = 0";
+    client.batch_execute(settings).await.map_err(PostgresError::from)?;
     let mut still = Scrubbing { client: &client, patience, still: Vec::new() };
     still.run(table).await.map_err(StoreError::from)?;
+    still.still.extend(unmapped.iter().map(|column| {
+        format!(
+            "the column `{column}` of {table}, which the mapping does not know: it stays as it is; see that it holds nothing of a \
+             person, or empty it and do this again"
+        )
+    }));
     Ok(still.still)
 }
 
@@ -175,15 +224,8 @@ impl Scrubbing<'_> {
 
     /// Where the database itself may have copied rows to.
     async fn elsewhere(&mut self, table: &str) -> Result<(), PostgresError> {
-        let sql = "SELECT format('what the trigger %I noted when rows of %s were changed or removed: look into its function', g.tgname, $1)
-             FROM pg_trigger g WHERE g.tgrelid = to_regclass($1) AND NOT g.tgisinternal AND g.tgtype::int & 24 <> 0
-                AND g.tgenabled <> 'D'
-            UNION ALL
-            SELECT DISTINCT format('the materialized view %1$s, which is made of %2$s: run REFRESH MATERIALIZED VIEW %1$s, and \
-                VACUUM FULL %1$s', c.oid::regclass, $1)
-             FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class c ON c.oid = r.ev_class AND c.relkind = 'm'
-             WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass($1)";
-        for row in self.client.query_typed(sql, &[(&table, Type::TEXT)]).await? {
+        let sql = format!("{KIN} {ELSEWHERE}");
+        for row in self.client.query_typed(&sql, &[(&table, Type::TEXT)]).await? {
             self.still.push(row.try_get(0)?);
         }
         Ok(())

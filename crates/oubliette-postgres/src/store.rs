@@ -151,7 +151,7 @@ impl Options {
         schema::check_name(&self.schema)?;
         let manager = Manager::new(&self, append::statement(&self.schema))?;
         // A connection of its own, so that what is wrong with it is told as it is.
-        let connected = manager.connect(|_| {}).await;
+        let connected = manager.connect_to_open().await;
         let mut client = connected.map_err(|error| OpenError::connecting(&error))?;
         schema::check_server(&client).await?;
         if make {
@@ -195,8 +195,7 @@ impl EventStore for PostgresStore {
         append::check_size(sizes)?;
         let inner = Arc::clone(&self.inner);
         self.to_its_end(async move {
-            let payload = inner.payloads.name();
-            let done = restore::restore(&inner.pool, &inner.schema, payload, &events).await?;
+            let done = restore::restore(&inner, &events).await?;
             inner.appended();
             Ok(done)
         })
@@ -239,7 +238,7 @@ impl Purge for PostgresStore {
 
     async fn scrub(&self) -> Result<Vec<String>, StoreError> {
         let table = format!("{}.event", self.inner.schema);
-        scrub::scrub(&self.inner.pool, self.inner.patience, &table).await
+        scrub::scrub(&self.inner.pool, self.inner.patience, &table, &[]).await
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::{
 use tokio_postgres::{AsyncMessage, types::Type};
 
 use crate::{
+    connect::is_standby,
     rows::{Names, numbers},
     store::Inner,
 };
@@ -127,6 +128,7 @@ pub(crate) fn subscribe(
     after: Option<Position>,
     filter: Filter,
 ) -> Subscription {
+    let asked = after;
     let after = match after.map(numbers).transpose() {
         Ok(after) => after.unwrap_or((-1, -1)),
         Err(error) => return stream::iter([Err(error)]).boxed(),
@@ -134,6 +136,7 @@ pub(crate) fn subscribe(
     let state = State {
         appended: inner.signals.appended.subscribe(),
         inner,
+        asked,
         after,
         filter,
         names: Names::default(),
@@ -157,6 +160,8 @@ pub(crate) fn subscribe(
 struct State {
     inner: Arc<Inner>,
     appended: watch::Receiver<u64>,
+    /// The position that was named, until it is known to be one of this store's.
+    asked: Option<Position>,
     /// The last position that was looked at.
     after: (i64, i64),
     filter: Filter,
@@ -209,6 +214,13 @@ impl State {
     /// Whether there is nothing more to look at now, and whether nothing older is open that was at the start.
     async fn look(&mut self) -> Result<(bool, bool), StoreError> {
         let horizon = self.inner.horizon().await?;
+        if let Some(asked) = self.asked
+            && self.after.0 >= horizon.begun
+            && !is_standby(&self.inner.pool).await?
+        {
+            return Err(StoreError::ForeignPosition(asked));
+        }
+        self.asked = None;
         let found = self.inner.filtered(&mut self.names, &self.filter, self.after, horizon.decided);
         let (events, next) = found.await?;
         let target = *self.catching_up_to.get_or_insert(horizon.begun);

@@ -352,6 +352,10 @@ fn judge(shape: &Shape, error: &tokio_postgres::Error) -> Failed {
 pub(super) fn refused(shape: &Shape, error: &DbError, what: &str) -> Option<StoreError> {
     let (code, index) = (error.code().code(), error.constraint().unwrap_or("of no name"));
     let why = match code.get(..2)? {
+        _ if code == SqlState::SEQUENCE_GENERATOR_LIMIT_EXCEEDED.code() => {
+            "the sequence of positions has given its last number: give it a higher MAXVALUE, and the column a larger type"
+                .to_owned()
+        }
         "22" => "a value is too long or too large for its column, or none of its type".to_owned(),
         "23" => format!("the constraint {index} refuses it"),
         "P0" => "a trigger of the table refuses it".to_owned(),

@@ -8,7 +8,7 @@ use super::{
     mapping::{Checked, quoted},
     shape::{Clock, Column, Ids, Kept, Part, Shape},
 };
-use crate::{OpenError, PostgresError};
+use crate::{OpenError, PostgresError, schema};
 
 /// In it ids are derived for rows that have none.
 const SPACE: Uuid = Uuid::from_u128(0x2f1c_9a5e_7d43_4b0f_9c6e_51a8_03d7_e2b4);
@@ -33,6 +33,8 @@ pub(super) struct Table {
     pub(super) sql: String,
     pub(super) name: String,
     pub(super) number: u32,
+    /// Tables that inherit from it, by name: their rows are read with its own, and no index of it covers them. Not partitions.
+    pub(super) heirs: Vec<String>,
     pub(super) columns: Vec<Found>,
 }
 
@@ -54,6 +56,7 @@ pub(super) async fn look(client: &Client, mapping: Checked) -> Result<Shape, Tab
     super::order::look(client, &table, &mapping, &mut shape).await?;
     super::lacks::look(client, &table, &mapping, &mut shape).await?;
     shape.doubts.extend(doubts(client).await?);
+    shape.doubts.extend(collations(client, &table).await?);
     Ok(shape)
 }
 
@@ -112,7 +115,17 @@ async fn find(client: &Client, mapping: &Checked) -> Result<Table, TableError> {
             is_exact: row.try_get(7)?,
         });
     }
-    Ok(Table { sql: format!("{}.{}", quoted(&schema), quoted(&relation)), name, number, columns })
+    let heirs = client
+        .query(
+            "SELECT i.inhrelid::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent AND c.relkind = 'r'
+             WHERE i.inhparent = $1 ORDER BY i.inhrelid",
+            &[&number],
+        )
+        .await?;
+    let heirs = heirs.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let sql = format!("{}.{}", quoted(&schema), quoted(&relation));
+    schema::check_row_security(client, &sql).await?;
+    Ok(Table { sql, name, number, heirs, columns })
 }
 
 impl Table {
@@ -236,9 +249,37 @@ fn shape(table: &Table, mapping: &Checked) -> Result<Shape, TableError> {
         other_indexes: Vec::new(),
         is_ordered: false,
         lacks: Vec::new(),
-        fixed: Vec::new(),
+        not_in_place: Vec::new(),
+        unmapped: unmapped(table, mapping),
         doubts: Vec::new(),
     })
+}
+
+/// The columns that the mapping does not know, of types that hold more than a number or a time. What the database computes of
+/// others follows them.
+fn unmapped(table: &Table, mapping: &Checked) -> Vec<String> {
+    const HARMLESS: [&str; 14] = [
+        "int2",
+        "int4",
+        "int8",
+        "float4",
+        "float8",
+        "numeric",
+        "bool",
+        "uuid",
+        "timestamptz",
+        "timestamp",
+        "date",
+        "time",
+        "interval",
+        "enum",
+    ];
+    let mapped = mapping.columns();
+    let left = table.columns.iter().filter(|column| {
+        let is_mapped = mapped.iter().any(|(_, name)| *name == column.name);
+        !is_mapped && !column.is_generated && !HARMLESS.contains(&&*column.base)
+    });
+    left.map(|column| column.name.clone()).collect()
 }
 
 /// An index that keeps its columns unique, for every row and at once.
@@ -311,6 +352,41 @@ async fn doubts(client: &Client) -> Result<Vec<String>, PostgresError> {
     for (at, doubt) in told.into_iter().enumerate() {
         if row.try_get::<_, String>(at)? == "off" {
             doubts.push(doubt.to_owned());
+        }
+    }
+    Ok(doubts)
+}
+
+/// Where text is sorted by another version of the system's library than when the table's indexes were made: rows are looked for
+/// where they are not.
+async fn collations(client: &Client, table: &Table) -> Result<Vec<String>, TableError> {
+    let of_columns = "SELECT DISTINCT format('%I', l.collname), l.collversion, coalesce(pg_collation_actual_version(l.oid), 'none'),
+            format('ALTER COLLATION %I.%I', n.nspname, l.collname)
+         FROM pg_index i CROSS JOIN unnest(i.indcollation::oid[]) AS k (number) JOIN pg_collation l ON l.oid = k.number
+            JOIN pg_namespace n ON n.oid = l.collnamespace
+         WHERE i.indrelid = $1 AND l.collversion IS DISTINCT FROM pg_collation_actual_version(l.oid) AND l.collversion IS NOT NULL";
+    // The database's own, where an index goes by it: PostgreSQL 14 noted no version of that.
+    let of_the_database = "SELECT format('%I', d.datname), d.datcollversion, coalesce(pg_database_collation_actual_version(d.oid), 'none'),
+            format('ALTER DATABASE %I', d.datname)
+         FROM pg_database d WHERE d.datname = current_database() AND d.datcollversion IS NOT NULL
+            AND d.datcollversion IS DISTINCT FROM pg_database_collation_actual_version(d.oid)
+            AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $1 AND 'default'::regcollation::oid = ANY (i.indcollation::oid[]))";
+    let version = "SELECT current_setting('server_version_num')::int";
+    let version: i32 = client.query_one(version, &[]).await?.try_get(0)?;
+    let mut doubts = Vec::new();
+    for (sql, since) in [(of_columns, 0), (of_the_database, 150_000)] {
+        if version < since {
+            continue;
+        }
+        for row in client.query(sql, &[&table.number]).await? {
+            let (collation, was, is, alter): (String, String, String, String) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+            doubts.push(format!(
+                "the indexes of {} may be in the order of version {was} of the collation {collation}, and the system has {is}: rows \
+                 that are there may not be found, and a stream may be taken for empty; run REINDEX TABLE {}, and then {alter} \
+                 REFRESH VERSION",
+                table.name, table.sql
+            ));
         }
     }
     Ok(doubts)

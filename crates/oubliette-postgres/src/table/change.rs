@@ -19,7 +19,7 @@ use super::{
     shape::{Kept, Shape},
 };
 use crate::{
-    append::halves,
+    append::as_columns,
     connect::lend,
     error::PostgresError,
     rows::{stored, unsigned},
@@ -60,8 +60,8 @@ enum Change<'a> {
 /// Gives events other contents, all of them in one transaction.
 pub(super) async fn rewrite(inner: &Inner, events: &[Rewritten]) -> Result<Vec<bool>, StoreError> {
     let shape = &inner.shape;
-    if !shape.fixed.is_empty() {
-        return Err(fixed(shape, &shape.fixed));
+    if !shape.not_in_place.is_empty() {
+        return Err(not_in_place(shape, &shape.not_in_place));
     }
     let mut metadata = Vec::with_capacity(events.len());
     for Rewritten { id, to, .. } in events {
@@ -79,8 +79,8 @@ pub(super) async fn remove(inner: &Inner, events: &[Removed]) -> Result<Vec<bool
     run(inner, &Change::Remove(events)).await
 }
 
-fn fixed(shape: &Shape, why: &[String]) -> StoreError {
-    TableError::Fixed { table: shape.name.clone(), why: why.join("; ") }.into()
+fn not_in_place(shape: &Shape, why: &[String]) -> StoreError {
+    TableError::NotInPlace { table: shape.name.clone(), why: why.join("; ") }.into()
 }
 
 /// Does it, again where transactions got in each other's way.
@@ -118,7 +118,7 @@ async fn once(inner: &Inner, change: &Change<'_>) -> Result<Vec<bool>, StoreErro
         Change::Remove(_) => {
             let kept = why_kept(shape, &transaction).await?;
             if !kept.is_empty() {
-                return Err(fixed(shape, &kept));
+                return Err(not_in_place(shape, &kept));
             }
             let mut rows = find(inner, &transaction, &names, true).await?;
             rows.retain(|row| row.may_go);
@@ -301,7 +301,7 @@ async fn update(
     let (mut texts, mut bytes) = (Vec::new(), Vec::new());
     match shape.data.kind {
         Kept::Bytes => bytes.extend(to.map(to_bytes)),
-        _ => texts.extend(to.map(|data| halves(data).0)),
+        _ => texts.extend(to.map(|data| as_columns(data).0)),
     }
     let data: Parameter<'_> = match shape.data.kind {
         Kept::Bytes => (&bytes, Type::BYTEA_ARRAY),

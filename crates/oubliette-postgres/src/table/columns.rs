@@ -11,7 +11,7 @@ use super::{
     rows::{to_bytes, uses_our_name, with_id},
     shape::{EVENT_ID, Kept, Shape},
 };
-use crate::append::halves;
+use crate::append::as_columns;
 
 /// Our own appends to one stream wait for each other by this many locks: a transaction has room for so many.
 const LOCKS: u32 = 1024;
@@ -61,7 +61,7 @@ impl Columns {
                 columns.types.push(event.event_type.as_str().to_owned());
                 match shape.data.kind {
                     Kept::Bytes => columns.bytes.push(Some(to_bytes(&event.data))),
-                    _ => columns.data.push(halves(&event.data).0.map(str::to_owned)),
+                    _ => columns.data.push(as_columns(&event.data).0.map(str::to_owned)),
                 }
                 columns.metadata.push(metadata(shape, event.id, event.metadata.as_ref())?);
             }

@@ -63,7 +63,7 @@ pub enum TableError {
     },
     /// Its events cannot be sealed, purged or removed where they are.
     #[error("the events of the table {table} cannot be changed in place: {why}")]
-    Fixed {
+    NotInPlace {
         /// The table.
         table: String,
         /// What it lacks, and what to do.

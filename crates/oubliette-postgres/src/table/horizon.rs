@@ -65,6 +65,20 @@ impl Inner {
         Ok(Round { high, open: transactions(&rows, 1)? })
     }
 
+    /// Whether the sequence never gave a position that is beyond all that are there. Rows may have been deleted; and where it
+    /// cannot be told, it may have.
+    pub(super) async fn never_gave(&self, position: i64) -> Result<bool, PostgresError> {
+        let Some(sequence) = &self.shape.sequence else { return Ok(false) };
+        let sequence = sequence.replace('\'', "''");
+        let sql = format!(
+            "SELECT CASE WHEN has_sequence_privilege('{sequence}', 'SELECT') OR has_sequence_privilege('{sequence}', 'USAGE')
+                THEN coalesce(pg_sequence_last_value('{sequence}'::regclass), 0) < $1 AND NOT pg_is_in_recovery()
+                ELSE false END"
+        );
+        let rows = self.query(&sql, &[(&position, Type::INT8)]).await?;
+        Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
+    }
+
     /// Looks which of them have ended.
     pub(super) async fn go_on(&self, round: &mut Round) -> Result<(), PostgresError> {
         let now = transactions(&self.query(&self.holders(), &[]).await?, 0)?;

@@ -1,12 +1,13 @@
 //! What a table lacks for appending to it, and for changing its events in place.
 
+use oubliette::event::Timestamp;
 use tokio_postgres::Client;
 
 use super::{
     TableError,
     catalog::{Table, Unique, uniques},
     mapping::{Checked, quoted},
-    shape::{Ids, Kept, Shape},
+    shape::{Clock, Column, Ids, Kept, Shape},
 };
 
 /// Looks whether events can be appended, and notes what keeps them from it.
@@ -52,6 +53,23 @@ pub(super) async fn look(
         ),
     }
     shape.other_indexes = indexes;
+    if let (Ids::Text(sql), Some(id)) = (&shape.ids, &mapping.id)
+        && !table.column("id", id)?.is_exact
+    {
+        lacks.push(format!(
+            "its column `{id}` takes ids that differ for one, because its collation is not deterministic: run ALTER TABLE {} ALTER \
+             {sql} TYPE text COLLATE \"C\"",
+            table.sql
+        ));
+    }
+    if !table.heirs.is_empty() {
+        lacks.push(format!(
+            "its unique indexes do not cover the rows of the tables that inherit from it ({}): make them partitions, or run ALTER TABLE … \
+             NO INHERIT {} for each",
+            table.heirs.join(", "),
+            table.sql
+        ));
+    }
 
     if shape.recorded.is_none() {
         lacks.push(format!(
@@ -87,7 +105,7 @@ pub(super) async fn look(
         }
     }
     lacks.extend(rights(client, table, shape).await?);
-    shape.fixed = fixed(client, table, mapping, &lacks).await?;
+    shape.not_in_place = not_in_place(client, table, mapping, shape, &lacks).await?;
     shape.lacks = lacks;
     if shape.recorded.is_none() {
         shape.doubts.push(format!(
@@ -96,6 +114,7 @@ pub(super) async fn look(
             table.name
         ));
     }
+    shape.doubts.extend(unlikely_times(client, table, shape).await?);
     if matches!(&shape.metadata, Some(column) if column.kind == Kept::Text)
         && matches!(shape.ids, Ids::Nowhere)
     {
@@ -105,6 +124,33 @@ pub(super) async fn look(
         ));
     }
     Ok(())
+}
+
+/// Whether numbers that are taken for microseconds are something else, as far as the last row tells.
+async fn unlikely_times(
+    client: &Client,
+    table: &Table,
+    shape: &Shape,
+) -> Result<Option<String>, TableError> {
+    // 1990 and 2200.
+    const LIKELY: std::ops::Range<i64> = 631_152_000_000_000..7_258_118_400_000_000;
+    let Some(Column { sql, kind: Clock::Micros }) = &shape.recorded else { return Ok(None) };
+    let last = format!(
+        "SELECT t.{sql} FROM {} t WHERE t.{sql} IS NOT NULL ORDER BY t.{} DESC LIMIT 1",
+        table.sql, shape.position
+    );
+    let last = client.query_opt(&last, &[]).await?;
+    let last: Option<i64> = last.map(|row| row.try_get(0)).transpose()?;
+    Ok(last.filter(|last| !LIKELY.contains(last)).map(|last| {
+        format!(
+            "the column {sql} of {0}, the time, is taken for microseconds since 1970, and its last row would be of the year {1}: where it \
+             counts something else, nothing that goes by age may be done; of milliseconds ALTER TABLE {2} ALTER {sql} TYPE \
+             timestamptz USING to_timestamp({sql} / 1000.0) makes what can be mapped",
+            table.name,
+            Timestamp::from_micros(last).day().to_string().get(..4).unwrap_or_default(),
+            table.sql
+        )
+    }))
 }
 
 async fn rights(client: &Client, table: &Table, shape: &Shape) -> Result<Vec<String>, TableError> {
@@ -135,15 +181,16 @@ async fn rights(client: &Client, table: &Table, shape: &Shape) -> Result<Vec<Str
 
 /// Why no event can be given other contents. Where nothing can be appended, no tombstone can either: whoever sealed such a
 /// table could forget nobody.
-async fn fixed(
+async fn not_in_place(
     client: &Client,
     table: &Table,
     mapping: &Checked,
+    shape: &Shape,
     lacks: &[String],
 ) -> Result<Vec<String>, TableError> {
-    let mut fixed = lacks.to_vec();
+    let mut why = lacks.to_vec();
     if mapping.metadata.is_none() {
-        fixed.push(format!(
+        why.push(format!(
             "the mapping names no `metadata`, where is noted what is sealed: run ALTER TABLE {} ADD metadata json, and map it",
             table.sql
         ));
@@ -156,11 +203,36 @@ async fn fixed(
         }
     }
     if !denied.is_empty() {
-        fixed.push(format!(
+        why.push(format!(
             "this user may not change payloads and metadata: run GRANT UPDATE ({}) ON {} TO this user",
             denied.join(", "),
             table.sql
         ));
     }
-    Ok(fixed)
+    // Where changes are published, the server refuses those of rows that nobody could tell from each other.
+    let published = client
+        .query(
+            "WITH RECURSIVE holder (number) AS (
+                SELECT $1::oid UNION SELECT i.inhrelid FROM holder h JOIN pg_inherits i ON i.inhparent = h.number)
+             SELECT DISTINCT format('%I', p.pubname), c.oid::regclass::text, c.oid = $1
+             FROM holder h JOIN pg_class c ON c.oid = h.number JOIN pg_namespace n ON n.oid = c.relnamespace
+                JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename = c.relname
+                JOIN pg_publication p ON p.pubname = t.pubname AND p.pubupdate
+             WHERE CASE c.relreplident WHEN 'f' THEN false
+                WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
+                WHEN 'i' THEN NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident)
+                ELSE true END",
+            &[&table.number],
+        )
+        .await?;
+    for row in published {
+        let (publication, holder): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        // A partition has an index of another name.
+        let index = if row.try_get(2)? { quoted(&shape.position_index) } else { "…".to_owned() };
+        why.push(format!(
+            "the publication {publication} publishes changes of {holder}, which has no replica identity, so that the server refuses \
+             them: run ALTER TABLE {holder} REPLICA IDENTITY USING INDEX {index}"
+        ));
+    }
+    Ok(why)
 }

@@ -1,6 +1,6 @@
 //! A table of events that was there before: as a store, beneath a layer or by itself.
 
-// `mapping` and `template` are what the user says, `catalog`, `order` and `lacks` whether the table fits it, `shape` what
+// `mapping` and `template` are what the user says, `names` how what is no name is one all the same, `catalog`, `order` and `lacks` whether the table fits it, `shape` what
 // comes of that. `append` and `change` are the way in; `horizon` says what is decided, and `read` and `subscribe` are the way out.
 
 mod append;
@@ -11,6 +11,7 @@ mod error;
 mod horizon;
 mod lacks;
 mod mapping;
+mod names;
 mod order;
 mod read;
 mod rows;
@@ -48,7 +49,7 @@ use shape::Shape;
 /// Nothing is made in the database, and nothing changed but by [`Rewrite`] and [`Purge`]. Events are read as they are, with ids
 /// that are derived where the table has none. Events can be appended where the table keeps a stream's revisions unique and has
 /// a place for an id: [`TableStore::why_read_only`] says what is missing otherwise. What is there in clear can be sealed in place
-/// where there is a place for metadata as well: [`TableStore::why_fixed`].
+/// where there is a place for metadata as well: [`TableStore::why_not_in_place`].
 ///
 /// ```no_run
 /// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
@@ -80,9 +81,9 @@ struct Inner {
 impl Inner {
     /// The values of the columns that make a stream's name; `None` where the table cannot hold it.
     fn parts_of(&self, stream: &StreamName) -> Option<Vec<String>> {
-        let values = self.shape.template.split(stream.as_str())?;
-        let fit = values.iter().zip(&self.shape.parts).all(|(value, part)| part.kind.takes(value));
-        fit.then(|| values.into_iter().map(str::to_owned).collect())
+        let values = self.shape.template.values(stream.as_str())?;
+        let mut parts = values.iter().zip(&self.shape.parts);
+        parts.all(|(value, part)| part.kind.takes(value)).then_some(values)
     }
 }
 
@@ -95,7 +96,7 @@ impl TableStore {
         let mapping = mapping.checked()?;
         let manager = Manager::new(&options, String::new())?;
         // A connection of its own, so that what is wrong with it is told as it is.
-        let connected = manager.connect(|_| {}).await;
+        let connected = manager.connect_to_open().await;
         let client = connected.map_err(|error| OpenError::connecting(&error))?;
         schema::check_server(&client).await?;
         let shape = catalog::look(&client, mapping).await?;
@@ -124,8 +125,8 @@ impl TableStore {
 
     /// Why no event can be sealed, emptied or removed where it is: what the table lacks, one sentence each. None where
     /// [`Oubliette::seal_existing`](oubliette::layer::Oubliette::seal_existing) can be used.
-    pub fn why_fixed(&self) -> &[String] {
-        &self.inner.shape.fixed
+    pub fn why_not_in_place(&self) -> &[String] {
+        &self.inner.shape.not_in_place
     }
 
     /// The table's name, with its schema.
@@ -194,7 +195,7 @@ impl Rewrite for TableStore {
 #[async_trait]
 impl Purge for TableStore {
     fn as_rewrite(&self) -> Option<&dyn Rewrite> {
-        self.inner.shape.fixed.is_empty().then_some(self as &dyn Rewrite)
+        self.inner.shape.not_in_place.is_empty().then_some(self as &dyn Rewrite)
     }
 
     /// The last event of a stream stays, since the next one's revision is one above it; and the last of all, where no sequence
@@ -204,7 +205,13 @@ impl Purge for TableStore {
     }
 
     async fn scrub(&self) -> Result<Vec<String>, StoreError> {
-        scrub(&self.inner.pool, self.inner.patience, &self.inner.shape.table).await
+        scrub(
+            &self.inner.pool,
+            self.inner.patience,
+            &self.inner.shape.table,
+            &self.inner.shape.unmapped,
+        )
+        .await
     }
 }
 

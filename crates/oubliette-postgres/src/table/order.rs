@@ -19,6 +19,7 @@ struct Sequence {
     sql: String,
     increment: i64,
     cache: i64,
+    cycles: bool,
     last: Option<i64>,
     /// Whether this user may look at it.
     is_known: bool,
@@ -49,6 +50,15 @@ pub(super) async fn look(
             table.sql
         )));
     }
+    if !table.heirs.is_empty() {
+        shape.doubts.push(format!(
+            "the tables {} inherit from {}, and no index keeps what is in all of them unique: two rows may have one position, so that \
+             all streams cannot be read in one order, and nobody can subscribe; make them partitions, or tables of their own (NO INHERIT)",
+            table.heirs.join(", "),
+            table.name
+        ));
+        return Ok(());
+    }
     // Before the sequence: whatever is inserted meanwhile raises both.
     let highest =
         client.query_one(&format!("SELECT max({sql})::bigint FROM {}", table.sql), &[]).await?;
@@ -76,7 +86,7 @@ pub(super) async fn look(
         ));
         return Ok(());
     };
-    let Sequence { sql: sequence, increment, cache, last, is_known, .. } = sequence;
+    let Sequence { sql: sequence, increment, cache, cycles, last, is_known, .. } = sequence;
     if increment < 1 {
         return Err(unsafe_(format!(
             "the sequence {sequence}, which gives positions, counts downwards"
@@ -87,6 +97,13 @@ pub(super) async fn look(
             "the sequence {sequence}, which gives positions, hands out {cache} numbers at once, so that a connection may \
              use a low one late; run ALTER SEQUENCE {sequence} CACHE 1, and connect anew"
         )));
+    }
+    if cycles {
+        shape.doubts.push(format!(
+            "the sequence {sequence}, which gives positions, begins anew behind its last number, so that new rows come before \
+             old ones: all streams cannot be read in one order, and nobody can subscribe; run ALTER SEQUENCE {sequence} NO CYCLE"
+        ));
+        return Ok(());
     }
     if let Some(highest) = highest
         && is_known
@@ -185,7 +202,7 @@ async fn sequence(client: &Client, number: u32) -> Result<Sequence, TableError> 
     let row = client
         .query_one(
             "SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqcache,
-                has_sequence_privilege(c.oid, 'SELECT') OR has_sequence_privilege(c.oid, 'USAGE')
+                has_sequence_privilege(c.oid, 'SELECT') OR has_sequence_privilege(c.oid, 'USAGE'), s.seqcycle
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
              WHERE c.oid = $1",
             &[&number],
@@ -205,6 +222,7 @@ async fn sequence(client: &Client, number: u32) -> Result<Sequence, TableError> 
         sql: format!("{}.{}", quoted(&schema), quoted(&name)),
         increment: row.try_get(2)?,
         cache: row.try_get(3)?,
+        cycles: row.try_get(5)?,
         last,
         is_known,
     })

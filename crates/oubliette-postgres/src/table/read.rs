@@ -342,11 +342,10 @@ impl Inner {
         let client = |error: tokio_postgres::Error| StoreError::from(PostgresError::from(&error));
         let at: i64 = row.try_get(0).map_err(client)?;
         let stream = self.shape.stream(row, at, 2, seen)?;
-        let event_type: Option<&str> = row.try_get(1).map_err(client)?;
-        let event_type = event_type.and_then(|event_type| seen.types().event_type(event_type));
+        let event_type = seen.event_type(row.try_get(1).map_err(client)?);
         let event_type = event_type.ok_or_else(|| StoreError::Damaged {
             position: position(at),
-            source: PostgresError::Damaged("its type is NULL, or no valid name").into(),
+            source: PostgresError::Damaged("its type can be no name").into(),
         })?;
         Ok((at, filter.passes(&stream, &event_type)))
     }

@@ -1,7 +1,9 @@
 //! How rows become events, and payloads columns.
 
 use oubliette::{
-    event::{EventId, Json, Payload, Position, RecordedEvent, Revision, StreamName, Timestamp},
+    event::{
+        EventId, EventType, Json, Payload, Position, RecordedEvent, Revision, StreamName, Timestamp,
+    },
     store::StoreError,
 };
 use serde::de::IgnoredAny;
@@ -9,7 +11,10 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::shape::{EVENT_ID, Ids, Kept, Shape};
+use super::{
+    names,
+    shape::{EVENT_ID, Ids, Kept, Shape},
+};
 use crate::{error::PostgresError, rows::Names};
 
 /// What bytes begin with that would be taken for JSON otherwise, in a column of bytes.
@@ -48,26 +53,23 @@ impl Shape {
     pub(super) fn event(&self, row: &Row, seen: &mut Seen) -> Result<RecordedEvent, StoreError> {
         let at: i64 = row.try_get(0).map_err(client)?;
         if at < 0 {
-            return Err(damaged(at, "its position is negative: give the row one that is not"));
+            return Err(damaged(at, "its position is negative: repair the row"));
         }
         let stream = self.stream(row, at, BEFORE_PARTS, seen)?;
         let revision: Option<i64> = row.try_get(1).map_err(client)?;
         let revision = revision
             .and_then(|revision| u64::try_from(revision.checked_sub(self.first_revision)?).ok());
-        let revision = revision
-            .ok_or_else(|| damaged(at, "its revision is NULL, or before a stream's first"))?;
-        let event_type: Option<&str> = row.try_get(3).map_err(client)?;
-        let event_type = event_type.and_then(|event_type| seen.types.event_type(event_type));
-        let event_type =
-            event_type.ok_or_else(|| damaged(at, "its type is NULL, or no valid name"))?;
+        let revision = revision.ok_or_else(|| {
+            damaged(at, "its revision is NULL, or before a stream's first: repair the row")
+        })?;
+        let event_type = seen.event_type(row.try_get(3).map_err(client)?);
+        let event_type = event_type.ok_or_else(|| damaged(at, "its type can be no name"))?;
         let text: Option<&str> = row.try_get(4).map_err(client)?;
         let data = match (text, row.try_get::<_, Option<&[u8]>>(5).map_err(client)?) {
-            (Some(text), _) => Payload::Json(
-                Json::parse(text)
-                    .map_err(|_| damaged(at, "its payload is no JSON, or names a member twice"))?,
-            ),
+            (Some(text), _) => from_text(text),
             (None, Some(bytes)) => from_bytes(bytes),
-            (None, None) => return Err(damaged(at, "its payload is NULL")),
+            // As PostgreSQL itself makes JSON of it.
+            (None, None) => Payload::Json(Json::trusted("null")),
         };
         let metadata: Option<&str> = row.try_get(6).map_err(client)?;
         let (kept, metadata) = match (&self.ids, &self.metadata) {
@@ -76,17 +78,10 @@ impl Shape {
             }
             _ => (None, metadata.map(str::to_owned)),
         };
-        let metadata = match metadata {
-            Some(text) => read_metadata(&text).map_err(|what| damaged(at, what))?,
-            None => None,
-        };
+        let metadata = metadata.and_then(|text| read_metadata(&text));
         let id: Option<&str> = row.try_get(2).map_err(client)?;
+        // Without a time it is as where the mapping names none.
         let recorded: Option<i64> = row.try_get(7).map_err(client)?;
-        let recorded = match (recorded, &self.recorded) {
-            (Some(recorded), _) => recorded,
-            (None, None) => 0,
-            (None, Some(_)) => return Err(damaged(at, "its time is NULL, or infinite")),
-        };
         let id = kept.or_else(|| id.and_then(|id| self.id_of(id)));
         let id = id.unwrap_or_else(|| self.derived(&format!("place/{revision}/{stream}")));
         Ok(RecordedEvent::plain(
@@ -95,7 +90,7 @@ impl Shape {
             position(at),
             id,
             event_type,
-            Timestamp::from_micros(recorded),
+            Timestamp::from_micros(recorded.unwrap_or(0)),
             data,
             metadata,
         ))
@@ -126,29 +121,18 @@ impl Shape {
         let mut values: Vec<&str> = Vec::with_capacity(self.parts.len());
         for column in first..first + self.parts.len() {
             let value: Option<&str> = row.try_get(column).map_err(client)?;
-            values.push(value.ok_or_else(|| damaged(at, "a column of its stream's name is NULL"))?);
+            values.push(value.ok_or_else(|| {
+                damaged(at, "a column of its stream's name is NULL: repair the row")
+            })?);
         }
         if let Some((known, stream)) = &seen.stream
             && known.iter().map(String::as_str).eq(values.iter().copied())
         {
             return Ok(stream.clone());
         }
-        let name = self.template.compose(values.iter().copied());
-        if self.template.split(&name).as_ref() != Some(&values) {
-            return Err(damaged(
-                at,
-                "the columns of its stream's name hold what is between them in the template, so that two streams would have \
-                 one name: use another template",
-            ));
-        }
-        let stream =
-            StreamName::new(&name).map_err(|_| damaged(at, "its stream's name is no valid one"))?;
-        if stream.as_str() != name {
-            return Err(damaged(
-                at,
-                "its stream's name is not in Unicode's form NFC, and would be taken for another",
-            ));
-        }
+        let stream = self.template.name(&values).ok_or_else(|| {
+            damaged(at, "its stream's name is empty, or longer than 255 bytes: repair the row")
+        })?;
         let (_, stream) =
             seen.stream.insert((values.into_iter().map(str::to_owned).collect(), stream));
         Ok(stream.clone())
@@ -156,8 +140,10 @@ impl Shape {
 }
 
 impl Seen {
-    pub(super) fn types(&mut self) -> &mut Names {
-        &mut self.types
+    /// What a row has in the column of its type, as one.
+    pub(super) fn event_type(&mut self, text: Option<&str>) -> Option<EventType> {
+        let known = text.and_then(|text| self.types.event_type(text));
+        known.or_else(|| names::event_type(text))
     }
 }
 
@@ -167,13 +153,17 @@ fn canonical(text: &str) -> Option<EventId> {
     (uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text).then_some(EventId(uuid))
 }
 
-/// Metadata without members say nothing, and `null` as little.
-fn read_metadata(text: &str) -> Result<Option<Json>, &'static str> {
-    let json = Json::parse(text).map_err(|_| "its metadata are no JSON, or name a member twice")?;
-    match json.as_str() {
-        "null" | "{}" => Ok(None),
-        object if object.starts_with('{') => Ok(Some(json)),
-        _ => Err("its metadata are no JSON object"),
+/// The member in which metadata are kept that are no JSON object, as the text that they are.
+const AS_TEXT: &str = "$metadata";
+
+/// Metadata without members say nothing, and `null` and an empty text as little. What is no JSON object is kept as a text in
+/// one: nothing of it is lost where the row is sealed or copied.
+fn read_metadata(text: &str) -> Option<Json> {
+    match Json::parse(text) {
+        Ok(json) if matches!(json.as_str(), "null" | "{}") => None,
+        Ok(json) if json.as_str().starts_with('{') => Some(json),
+        _ if text.trim().is_empty() => None,
+        _ => Json::of(&BTreeMap::from([(AS_TEXT, text)])).ok(),
     }
 }
 
@@ -224,6 +214,12 @@ pub(super) fn to_bytes(payload: &Payload) -> Vec<u8> {
         }
         Payload::Bytes(bytes) => bytes.to_vec(),
     }
+}
+
+/// In a column of text or JSON, too, JSON is what reads as such, and everything else bytes. PostgreSQL takes for JSON what is none
+/// here: half of a surrogate pair, a member twice, hundreds of lists in each other.
+fn from_text(text: &str) -> Payload {
+    Json::parse(text).map_or_else(|_| Payload::Bytes(text.as_bytes().into()), Payload::Json)
 }
 
 fn from_bytes(bytes: &[u8]) -> Payload {

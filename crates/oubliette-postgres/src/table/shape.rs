@@ -1,6 +1,9 @@
 //! What a table is like, for those who read and write it: its columns, quoted and with their types.
 
-use oubliette::store::{Capabilities, Capability};
+use oubliette::{
+    event::Timestamp,
+    store::{Capabilities, Capability},
+};
 use uuid::Uuid;
 
 use super::{mapping::quoted, template::Template};
@@ -135,7 +138,9 @@ pub(super) struct Shape {
     /// Why nothing can be appended: none where it can.
     pub(super) lacks: Vec<String>,
     /// Why no event can be given other contents: none where it can.
-    pub(super) fixed: Vec<String>,
+    pub(super) not_in_place: Vec<String>,
+    /// The columns that the mapping does not know, and that may hold what events hold.
+    pub(super) unmapped: Vec<String>,
     pub(super) doubts: Vec<String>,
 }
 
@@ -214,11 +219,23 @@ impl Shape {
             ),
             _ => "e.metadata::text".to_owned(),
         };
-        let micros = "CASE WHEN isfinite(e.recorded) THEN (extract(epoch FROM e.recorded) * 1000000)::bigint END";
+        // What is beyond all times of ours is the last one: a column of times holds more years than its microseconds have room in
+        // a bigint.
+        let micros = |last: &str| {
+            format!(
+                "CASE WHEN e.recorded = '-infinity' THEN {} WHEN e.recorded >= {last} THEN {}
+                    ELSE (extract(epoch FROM e.recorded) * 1000000)::bigint END",
+                Timestamp::MIN.as_micros(),
+                Timestamp::MAX.as_micros()
+            )
+        };
         let recorded = match &self.recorded {
-            None => "NULL::bigint",
-            Some(Column { kind: Clock::Micros, .. }) => "e.recorded",
-            Some(_) => micros,
+            None => "NULL::bigint".to_owned(),
+            Some(Column { kind: Clock::Micros, .. }) => "e.recorded".to_owned(),
+            Some(Column { kind: Clock::Utc, .. }) => micros("make_timestamp(10000, 1, 1, 0, 0, 0)"),
+            Some(Column { kind: Clock::Zoned, .. }) => {
+                micros("make_timestamptz(10000, 1, 1, 0, 0, 0, 'UTC')")
+            }
         };
         let mut columns = format!(
             "e.at::bigint, e.revision::bigint, {id}, e.type::text, {data}, {bytes}, {metadata}, {recorded}"

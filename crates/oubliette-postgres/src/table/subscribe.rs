@@ -31,6 +31,7 @@ pub(super) fn subscribe(
     if !inner.shape.is_ordered {
         return stream::iter([Err(StoreError::Unsupported(Capability::Subscribe))]).boxed();
     }
+    let asked = after;
     let after = match after.map(number).transpose() {
         Ok(after) => after.unwrap_or(i64::MIN),
         Err(error) => return stream::iter([Err(error)]).boxed(),
@@ -38,6 +39,7 @@ pub(super) fn subscribe(
     let state = State {
         appended: inner.appended.subscribe(),
         inner,
+        asked,
         after,
         filter,
         seen: Seen::default(),
@@ -62,6 +64,8 @@ pub(super) fn subscribe(
 struct State {
     inner: Arc<Inner>,
     appended: watch::Receiver<u64>,
+    /// The position that was named, until it is known to be one of this store's.
+    asked: Option<Position>,
     /// The last position that was looked at.
     after: i64,
     filter: Filter,
@@ -137,6 +141,13 @@ impl State {
                 self.inner.begin_round().await?
             }
         };
+        if let Some(asked) = self.asked
+            && round.high.is_none_or(|high| self.after > high)
+            && self.inner.never_gave(self.after).await?
+        {
+            return Err(StoreError::ForeignPosition(asked));
+        }
+        self.asked = None;
         let high = match round.high {
             Some(high) if high > self.after => high,
             // Nothing is new, whoever is about to write.

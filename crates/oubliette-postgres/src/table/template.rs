@@ -79,6 +79,11 @@ impl Template {
         name
     }
 
+    /// The first character of what is behind each column.
+    pub(super) fn behind_each(&self) -> impl Iterator<Item = Option<char>> {
+        self.columns.iter().map(|(_, literal)| literal.chars().next())
+    }
+
     /// The values that a name is made of: each up to the next literal, the last one the rest. `None` where it fits not.
     pub(super) fn split<'n>(&self, name: &'n str) -> Option<Vec<&'n str>> {
         let mut rest = name.strip_prefix(&*self.lead)?;

@@ -1,8 +1,11 @@
 //! What is wrong is refused, with words that say what to do.
 
 use oubliette::{
-    event::Json,
-    store::{EventStoreExt, ExpectedRevision, StoreError},
+    event::{Json, Revision},
+    store::{
+        EventStore, EventStoreExt, ExpectedRevision, Purge, Removed, Rewrite, Rewritten,
+        StoreError, Stored,
+    },
 };
 use oubliette_postgres::{OpenError, Options, Payloads, PostgresStore};
 use oubliette_servers::{Postgres, free_port};
@@ -113,6 +116,36 @@ async fn a_server_that_does_not_keep_what_it_acknowledges_is_told_of() {
     assert!(told.contains("fsync = on") && told.contains("full_page_writes = on"), "{told}");
     // That one is switched on for each append.
     assert!(!told.contains("synchronous_commit"), "{told}");
+}
+
+/// Whatever the database has for its default: a rewriting that is lost would bring back what was sealed.
+#[tokio::test]
+async fn all_that_is_written_is_on_the_servers_disk_before_it_is_acknowledged() {
+    let Some(postgres) = postgres() else { return };
+    let url = postgres.database();
+    let database = url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
+    postgres.sql("postgres", &format!("ALTER DATABASE {database} SET synchronous_commit = off"));
+    let store = PostgresStore::create(&url).await.unwrap();
+    postgres.sql(
+        &database,
+        "CREATE TABLE seen (what text, how text);
+         CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO seen VALUES (TG_OP, current_setting('synchronous_commit')); RETURN NULL; END $$;
+         CREATE TRIGGER look AFTER INSERT OR UPDATE OR DELETE ON oubliette.event EXECUTE FUNCTION look()",
+    );
+    let (first, other) = (event("{\"n\":1}"), event("{\"n\":2}"));
+    store.append_to(&stream("a"), ExpectedRevision::Any, vec![first.clone()]).await.unwrap();
+    let mut restored = store.last(&stream("a")).await.unwrap().unwrap();
+    (restored.id, restored.revision) = (other.id, Revision(1));
+    store.restore(vec![restored]).await.unwrap();
+    let (id, revision, stream) = (first.id, Revision(0), stream("a"));
+    let stored = |text: &str| Stored { data: Json::parse(text).unwrap().into(), metadata: None };
+    let (from, to) = (stored("{\"n\":1}"), stored("{\"n\":3}"));
+    let changed = Rewritten { stream: stream.clone(), revision, id, from, to };
+    assert_eq!(store.rewrite(vec![changed]).await.unwrap(), [true]);
+    assert_eq!(store.remove(vec![Removed { stream, revision, id }]).await.unwrap(), [true]);
+    let seen = postgres.sql(&database, "SELECT string_agg(what || ' ' || how, ', ') FROM seen");
+    assert_eq!(seen.trim(), "INSERT on, INSERT on, UPDATE on, DELETE on");
 }
 
 #[tokio::test]

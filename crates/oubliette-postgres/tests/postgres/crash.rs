@@ -12,7 +12,7 @@ use std::{
 use futures::StreamExt;
 use oubliette::{
     erasure::ErasureError,
-    event::{EventId, NewEvent, Subject},
+    event::{EventId, NewEvent, Position, RecordedEvent, Revision, Subject, Timestamp},
     store::{Delivery, EventStore, EventStoreExt, ExpectedRevision, Filter},
 };
 use oubliette_postgres::{Options, PostgresStore};
@@ -140,6 +140,58 @@ pub(crate) async fn goes_through_lost_answers(postgres: Postgres, store: impl Ev
     let acknowledged = writing.await.unwrap();
     assert!(acknowledged.len() > 50, "{}", acknowledged.len());
     each_is_there_once(&store, &acknowledged).await;
+    drop(postgres);
+}
+
+/// The server's processes are ended while they restore. Each restore is answered, and all is there once, as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_whose_answer_was_lost_is_asked_for_and_never_doubled() {
+    let Some(postgres) = postgres() else { return };
+    let store = PostgresStore::create(&postgres.database()).await.unwrap();
+    let end = Arc::new(AtomicBool::new(false));
+    let restoring = tokio::spawn({
+        let (store, end) = (store.clone(), Arc::clone(&end));
+        async move {
+            let mut restored = Vec::new();
+            while !end.load(Ordering::Relaxed) {
+                let one = |n: u64| {
+                    let NewEvent { id, event_type, data, metadata, .. } = event("{}");
+                    let (name, at) = (stream(&format!("user-{}", n % 3)), Position::number(0));
+                    let revision = Revision(restored.len() as u64 / 6 * 2 + n / 3);
+                    let recorded = Timestamp::from_micros(n as i64);
+                    RecordedEvent::plain(
+                        name, revision, at, id, event_type, recorded, data, metadata,
+                    )
+                };
+                let some: Vec<RecordedEvent> = (0..6).map(one).collect();
+                loop {
+                    match store.restore(some.clone()).await {
+                        Ok(done) => break assert_eq!(done.len(), 6),
+                        Err(error) if error.is_temporary() => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+                restored.extend(some.iter().map(|event| event.id));
+            }
+            restored
+        }
+    });
+    let postgres = tokio::task::spawn_blocking(move || {
+        for _ in 0..40 {
+            postgres.sql(
+                "postgres",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'oubliette'",
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        postgres
+    })
+    .await
+    .unwrap();
+    end.store(true, Ordering::Relaxed);
+    let restored = restoring.await.unwrap();
+    assert!(restored.len() > 50, "{}", restored.len());
+    each_is_there_once(&store, &restored).await;
     drop(postgres);
 }
 

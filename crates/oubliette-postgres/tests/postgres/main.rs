@@ -9,6 +9,7 @@ mod dumped;
 mod in_flight;
 mod mapped;
 mod purged;
+mod quickstart;
 mod tls;
 mod transactions;
 mod world;

@@ -7,10 +7,13 @@ mod crash;
 mod in_flight;
 mod in_place;
 mod mapping;
+mod odd_rows;
 mod purged;
 mod reading;
 mod real_rows;
 mod refused;
+mod seen_in_full;
+mod told;
 
 use oubliette::{layer::Oubliette, policy::Policy, vault::Vault};
 use oubliette_postgres::{Options, TableMapping, TableStore};

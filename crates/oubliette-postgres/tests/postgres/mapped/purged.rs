@@ -38,7 +38,7 @@ async fn what_is_dead_goes_and_all_reads_as_before() {
     for (sql, mapping) in kinds() {
         for layout in LAYOUTS {
             let (_, store) = table(&postgres, &sql, mapping.clone()).await;
-            assert_eq!(store.why_fixed(), [""; 0]);
+            assert_eq!(store.why_not_in_place(), [""; 0]);
             // The last of the private halves stays: the next one's revision comes of it.
             let (these, others) = what_is_dead_goes(&store, layout, 1).await;
             gone.extend(these);

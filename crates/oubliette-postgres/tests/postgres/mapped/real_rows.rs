@@ -175,7 +175,7 @@ async fn a_clear_table_is_sealed_in_place_and_nothing_of_the_forgotten_is_in_the
     let policy = || Policy::parse(block("[[stream]]")).unwrap();
     let by_app = url.replace("postgres@", "app@");
     let table = TableStore::open(Options::new(&by_app), mapping.clone()).await.unwrap();
-    assert_eq!(table.why_fixed(), [""; 0]);
+    assert_eq!(table.why_not_in_place(), [""; 0]);
     let before = everything(&table).await;
     assert_eq!(before.len(), count());
 

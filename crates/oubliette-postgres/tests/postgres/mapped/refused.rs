@@ -43,7 +43,11 @@ async fn a_table_that_cannot_be_sealed_in_place_says_why_and_stays_as_it_is() {
     ] {
         let (name, store) = table(&postgres, &sql, mapping).await;
         postgres.sql(&name, &row(("user", "1"), 1, r#"{"name":"Ringelnatz"}"#));
-        assert!(store.why_fixed().join("; ").contains(told), "{:?}", store.why_fixed());
+        assert!(
+            store.why_not_in_place().join("; ").contains(told),
+            "{:?}",
+            store.why_not_in_place()
+        );
         refused.push((name, store, told));
     }
     // Somebody who may insert, and not change what is there.
@@ -66,7 +70,7 @@ async fn a_table_that_cannot_be_sealed_in_place_says_why_and_stays_as_it_is() {
         };
         let error = store.rewrite(vec![nothing]).await.unwrap_err();
         let StoreError::Backend { source, temporary: false } = &error else { panic!("{error:?}") };
-        assert!(matches!(source.downcast_ref(), Some(TableError::Fixed { .. })), "{error:?}");
+        assert!(matches!(source.downcast_ref(), Some(TableError::NotInPlace { .. })), "{error:?}");
         let text = format!("{source} {error:?}");
         assert!(text.contains(told) && !text.contains("Ringelnatz"), "{text}");
         if told.contains("GRANT") {
