@@ -23,7 +23,9 @@ pub(crate) async fn run(address: &str, folder: &Path) -> Result<(), Box<dyn Erro
     for doubt in store.doubts() {
         println!("note: {doubt}");
     }
-    // The keys. The root slot belongs outside of every backup: here it is only beside the vault.
+    // The keys. The root slot belongs outside of every backup: here it is only beside the vault. Its folder is never
+    // made for you, because it may be that of a medium that is not mounted.
+    std::fs::create_dir_all(folder)?;
     let (vault, root) = (folder.join("vault"), folder.join("vault.root"));
     let vault = match Vault::open(&vault, root.as_path()) {
         Err(OpenVaultError::NotFound(_)) => Vault::create(&vault, root.as_path())?,
@@ -31,18 +33,14 @@ pub(crate) async fn run(address: &str, folder: &Path) -> Result<(), Box<dyn Erro
     };
     let bank = Oubliette::open(store, vault, Policy::sealed_by_default()).await?;
 
-    let user = StreamName::new(format!("user-{}", uuid()))?;
+    let user = StreamName::new(format!("user-{}", EventId::random()))?;
     for (name, data) in [("Registered", r#"{"name":"Annika"}"#), ("Moved", r#"{"to":"Leipzig"}"#)] {
         let event = NewEvent::new(EventType::new(name)?, Json::parse(data)?);
         bank.append_to(&user, ExpectedRevision::Any, vec![event]).await?;
     }
     for event in bank.events(&user, ReadOptions::default()).await? {
-        println!(
-            "{} {} {:?}",
-            event.revision,
-            event.event_type,
-            event.data.as_ref().and_then(Payload::as_json)
-        );
+        let data = event.data.as_ref().and_then(Payload::as_json).map_or("-", Json::as_str);
+        println!("{} {} {data}", event.revision, event.event_type);
     }
 
     bank.forget(&Subject::of(&user), "she asked").await?;
@@ -50,8 +48,4 @@ pub(crate) async fn run(address: &str, folder: &Path) -> Result<(), Box<dyn Erro
         println!("{} {}: {} parts gone", event.revision, event.event_type, event.shredded.len());
     }
     Ok(())
-}
-
-fn uuid() -> String {
-    EventId::random().to_string()
 }

@@ -156,6 +156,9 @@ impl Appender {
     /// `None`: to be tried again.
     async fn attempt(&self, sent: &mut bool) -> Result<Option<Vec<Appended>>, StoreError> {
         let inner = &self.inner;
+        // Not into another stream of the same name.
+        inner.source.check().await?;
+        let seen = inner.source.identity().highest();
         let mut expected = Vec::with_capacity(self.appends.len());
         for append in &self.appends {
             match self.expected(append).await? {
@@ -172,7 +175,16 @@ impl Appender {
             messages => self.publish_batch(messages, &expected).await,
         };
         match published {
-            Ok(Done::Stored(last)) => Ok(Some(self.answer(last))),
+            Ok(Done::Stored(last)) => {
+                let before = last.saturating_sub(self.outgoing.messages.len() as u64);
+                if before < seen {
+                    // Another stream, or this one without its end.
+                    inner.source.ends_behind(0).await?;
+                    return Err(inner.source.identity().went_back(before, seen).into());
+                }
+                inner.source.identity().saw(last);
+                Ok(Some(self.answer(last)))
+            }
             Ok(Done::Known) => inner.known(&self.appends).await,
             Err(Failed::Lost(Lost::Unanswered)) => {
                 *sent = true;

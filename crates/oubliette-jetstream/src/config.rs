@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{JetStreamOptions, envelope::FORMAT, error::JetStreamError, subject::Prefix};
 
-/// How long the server knows a message's id: a hundred years, which is for as long as the stream lives. See `append`.
+/// How long the server knows a message's id: a hundred years, which is for as long as the stream lives. See `ids`.
 const WINDOW_NANOS: u64 = 100 * 365 * 24 * 60 * 60 * 1_000_000_000;
 /// What is shorter than half of that was set by somebody else.
 const SHORTEST_WINDOW_NANOS: u64 = WINDOW_NANOS / 2;

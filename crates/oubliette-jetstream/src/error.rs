@@ -170,15 +170,26 @@ pub enum JetStreamError {
     /// A message in the stream was not written by this library, or was changed.
     #[error("the message is not an event of this library: {0}")]
     Message(&'static str),
+    /// Another stream has the name by now.
+    #[error(
+        "the JetStream stream {stream:?} is not the one that was opened: it was removed and made anew, and its sequences are \
+         those of other events. An append that is answered so may be in the new one. Open the store again, begin \
+         subscriptions anew, and beneath the layer run `verify`"
+    )]
+    Replaced {
+        /// The stream.
+        stream: String,
+    },
     /// The server lost what it had acknowledged.
     #[error(
-        "the JetStream stream {stream:?} ends at sequence {last}, and {seen} was seen before: the server lost \
-         acknowledged events, or was restored from a backup; begin this subscription anew"
+        "the JetStream stream {stream:?} ended at sequence {last}, and {seen} was seen before: the server lost \
+         acknowledged events, or was restored from a backup. An append that is answered so may be stored. Open the store \
+         again, begin subscriptions anew, and beneath the layer run `verify`"
     )]
     WentBack {
         /// The stream.
         stream: String,
-        /// Where it ends.
+        /// Where it ended.
         last: u64,
         /// What was seen.
         seen: u64,

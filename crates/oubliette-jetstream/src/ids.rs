@@ -1,9 +1,10 @@
 //! Which events are there already, by their ids.
 //!
 //! The server keeps the index. It knows the `Nats-Msg-Id` of every message within the stream's `duplicate_window`, which is a
-//! hundred years here, so of every message; it makes that index of the messages themselves when it starts, replicates it with
+//! hundred years here, so of every message that is there; it makes that index of the messages themselves when it starts, replicates it with
 //! them, and looks into it in the same step that stores a message. So no two processes store an event twice, on one stream or
-//! on two, now or after years, and no index of ours can differ from what is stored.
+//! on two, now or after years, and no index of ours can differ from what is stored. The id of a message that was purged it
+//! knows until it starts again.
 //!
 //! (The other way would be a second message for each id, in the same atomic batch, on a subject of its own. It would need
 //! a batch for every append, which costs the server a folder and several files each, twice the messages, and about twice the

@@ -29,12 +29,13 @@
 //! so that it would lose events. [`JetStreamOptions`] has the rest: names, credentials, replicas.
 
 // `link` is the connection and `open` the way to a store; `subject` and `envelope` are the format, `config` what is asked of the
-// stream; `append` and `ids` are the way in, `pages`, `read` and `subscription` the way out.
+// stream, and `identity` which one it is; `append` and `ids` are the way in, `pages`, `read` and `subscription` the way out.
 
 mod append;
 mod config;
 mod envelope;
 mod error;
+mod identity;
 mod ids;
 mod link;
 mod open;
@@ -50,3 +51,8 @@ pub use async_nats::ConnectOptions;
 pub use error::JetStreamError;
 pub use options::JetStreamOptions;
 pub use store::JetStreamStore;
+
+/// The page of this crate, whose examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -42,10 +42,10 @@ pub(crate) async fn open(
     if version < Version::OLDEST {
         return Err(JetStreamError::Answer("it is older than 2.9.0"));
     }
-    let config = find_or_make(&link, &options, &prefix, version, make).await?;
-    let facts = config::check(&config, &options, &prefix, version)?;
-    let source =
-        Source::new(link.clone(), &options.stream, version >= Version::PAGES, facts.replicas > 1);
+    let info = find_or_make(&link, &options, &prefix, version, make).await?;
+    let facts = config::check(&info["config"], &options, &prefix, version)?;
+    let (pages, replicated) = (version >= Version::PAGES, facts.replicas > 1);
+    let source = Source::new(link.clone(), &options.stream, &info, pages, replicated);
     // A user who may not append is told now, and so is one whose server does not answer by id.
     ids::sequence(&link, &prefix.subject_of_nobody(), EventId::random()).await.map_err(
         |failed| match failed {
@@ -87,6 +87,7 @@ fn capabilities(batches: bool) -> Capabilities {
     if batches { all.with(Capability::AtomicMultiStream) } else { all }
 }
 
+/// What the server says of the stream.
 async fn find_or_make(
     link: &Link,
     options: &JetStreamOptions,
@@ -95,38 +96,38 @@ async fn find_or_make(
     make: bool,
 ) -> Result<Value, JetStreamError> {
     let JetStreamOptions { stream, .. } = options;
-    let found = match ask(link, &format!("STREAM.INFO.{stream}"), &Value::Null).await {
+    let asked = format!("STREAM.INFO.{stream}");
+    let found = match ask(link, &asked, &Value::Null).await {
         Err(Failed::Said(said)) if said.code == code::NO_STREAM => None,
-        Ok(info) => Some(info["config"].clone()),
+        Ok(info) => Some(info),
         Err(failed) => return Err(explain(link, failed)),
     };
     let wanted = config::wanted(options, prefix, version);
     let (what, config) = match found {
         None if !make => return Err(JetStreamError::Missing { stream: stream.clone() }),
         None => ("CREATE", wanted),
-        Some(mut config) => {
+        Some(info) => {
+            let mut config = info["config"].clone();
             let lacks_batches = version >= Version::BATCHES && config["allow_atomic"] != true;
             // Only of a stream that is ours in every other way.
             if !(make && lacks_batches && config::check(&config, options, prefix, version).is_ok())
             {
-                return Ok(config);
+                return Ok(info);
             }
             config["allow_atomic"] = true.into();
             ("UPDATE", config)
         }
     };
     match ask(link, &format!("STREAM.{what}.{stream}"), &config).await {
-        Ok(made) => Ok(made["config"].clone()),
+        Ok(_) => {}
         // Somebody made it in this moment: looked at like any other.
-        Err(Failed::Said(said)) if said.code == code::NAME_IN_USE => {
-            let info = ask(link, &format!("STREAM.INFO.{stream}"), &Value::Null).await;
-            Ok(info.map_err(|failed| explain(link, failed))?["config"].clone())
-        }
+        Err(Failed::Said(said)) if said.code == code::NAME_IN_USE => {}
         Err(Failed::Said(said)) if !code::NO_JETSTREAM.contains(&said.code) => {
-            Err(JetStreamError::Create { stream: stream.clone(), said: said.text })
+            return Err(JetStreamError::Create { stream: stream.clone(), said: said.text });
         }
-        Err(failed) => Err(explain(link, failed)),
+        Err(failed) => return Err(explain(link, failed)),
     }
+    ask(link, &asked, &Value::Null).await.map_err(|failed| explain(link, failed))
 }
 
 /// Asks until there is an answer. Right after its start a server says that nobody is there; a cluster, that it has no

@@ -4,6 +4,8 @@
 //! that would be lost when it restarts. Any replica may answer a direct get, also one that is behind. So where there are
 //! several, the leader is asked at the end of a page whether it knows of more.
 
+use std::{sync::Arc, time::Duration};
+
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -14,12 +16,16 @@ use oubliette::TaskError;
 use crate::{
     envelope::Stored,
     error::{JetStreamError, code},
+    identity::{self, Identity},
     link::{Failed, Link, Lost, Pauses},
 };
 
 /// The most messages in a page, and about the most bytes.
 pub(crate) const PAGE: usize = 256;
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A leader that was just chosen knows the stream's end after so long.
+const CHOSEN: Duration = Duration::from_secs(2);
 
 const NO_CONTENT: u16 = 204;
 const NOT_FOUND: u16 = 404;
@@ -33,6 +39,7 @@ pub(crate) struct Source {
     pages: bool,
     /// Whether there are several replicas.
     replicated: bool,
+    identity: Arc<Identity>,
 }
 
 /// Messages in the order of their sequences.
@@ -50,12 +57,51 @@ impl Page {
 }
 
 impl Source {
-    pub(crate) fn new(link: Link, stream: &str, pages: bool, replicated: bool) -> Self {
-        Self { link, stream: stream.to_owned(), pages, replicated }
+    /// `info` is what the server says of the stream that is opened.
+    pub(crate) fn new(
+        link: Link,
+        stream: &str,
+        info: &Value,
+        pages: bool,
+        replicated: bool,
+    ) -> Self {
+        let identity = Arc::new(Identity::new(stream, info));
+        Self { link, stream: stream.to_owned(), pages, replicated, identity }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the stream is the one that was opened, as far as is known, or as the server says where it is time to ask.
+    pub(crate) async fn check(&self) -> Result<(), JetStreamError> {
+        self.identity.check()?;
+        if self.identity.is_due() {
+            self.last_sequence().await?;
+        }
+        Ok(())
     }
 
     /// The messages of a subject, which may be a pattern, from a sequence on: at most so many, at least one if there is one.
     pub(crate) async fn page(
+        &self,
+        subject: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Page, JetStreamError> {
+        let page = self.page_of(subject, from, limit).await?;
+        match page.last() {
+            // Nothing behind what there must have been: a stream that counts anew is as empty.
+            None if from > 1 && limit > 0 => drop(self.last_sequence().await?),
+            last => {
+                self.check().await?;
+                self.identity.saw(last.unwrap_or(0));
+            }
+        }
+        Ok(page)
+    }
+
+    async fn page_of(
         &self,
         subject: &str,
         from: u64,
@@ -168,12 +214,24 @@ impl Source {
     }
 
     /// The last sequence that the stream gave, 0 for none.
+    ///
+    /// # Errors
+    /// Also where it is not the stream that was opened, or ends before what was seen of it.
     pub(crate) async fn last_sequence(&self) -> Result<u64, JetStreamError> {
+        self.ends_behind(self.identity.highest()).await
+    }
+
+    /// The same, where it is to end there or behind it.
+    pub(crate) async fn ends_behind(&self, seen: u64) -> Result<u64, JetStreamError> {
         in_runtime()?;
         let mut pauses = Pauses::new();
         loop {
             match self.link.api(&format!("STREAM.INFO.{}", self.stream), &Value::Null).await {
-                Ok(info) => return Ok(info["state"]["last_seq"].as_u64().unwrap_or(0)),
+                Ok(info) => match self.identity.compare(&info, seen)? {
+                    Some(last) => return Ok(last),
+                    None if pauses.elapsed() < CHOSEN => pauses.pause().await,
+                    None => return Err(self.identity.went_back(identity::last(&info), seen)),
+                },
                 Err(failed) => self.retry(failed, &mut pauses).await?,
             }
         }
@@ -189,7 +247,11 @@ impl Source {
                 self.get(request).await
             };
             match got {
-                Ok(stored) => return Ok(stored),
+                Ok(stored) => {
+                    self.check().await?;
+                    self.identity.saw(stored.as_ref().map_or(0, |stored| stored.sequence));
+                    return Ok(stored);
+                }
                 Err(failed) => self.retry(failed, &mut pauses).await?,
             }
         }

@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     envelope::{Stored, event},
     error::JetStreamError,
-    pages::PAGE,
+    pages::{PAGE, Page},
     read::sequence,
     store::Inner,
 };
@@ -37,6 +37,7 @@ pub(crate) fn subscribe(
     after: Option<Position>,
     filter: Filter,
 ) -> Subscription {
+    let asked = after;
     let after = match after.map(sequence).transpose() {
         Ok(after) => after.unwrap_or(0),
         Err(error) => return stream::iter([Err(error)]).boxed(),
@@ -46,6 +47,7 @@ pub(crate) fn subscribe(
         subject: inner.prefix.all(),
         inner,
         filter,
+        asked,
         seen: after,
         ready: Vec::new().into_iter(),
         head: None,
@@ -69,6 +71,8 @@ struct State {
     inner: Arc<Inner>,
     subject: String,
     filter: Filter,
+    /// The position that was named, until it is known to be one of this store's.
+    asked: Option<Position>,
     /// The last sequence that was looked at.
     seen: u64,
     ready: vec::IntoIter<Stored>,
@@ -120,20 +124,24 @@ impl State {
         if self.head.is_none() && Handle::try_current().is_ok() {
             self.head = Some(self.inner.news.listen(&self.inner.link, &self.inner.prefix));
         }
-        let Some(next) = self.seen.checked_add(1) else {
-            self.at_end = true;
-            return Ok(());
+        let page = match self.seen.checked_add(1) {
+            Some(next) => self.inner.source.page(&self.subject, next, PAGE).await,
+            // Behind the last of all numbers nothing comes.
+            None => Ok(Page { messages: Vec::new(), end: true }),
         };
-        match self.inner.source.page(&self.subject, next, PAGE).await {
+        match page {
             Ok(page) => {
-                self.at_end = page.end;
                 let nothing = page.messages.is_empty();
-                self.ready = page.messages.into_iter();
                 let connection = self.inner.link.connection_number();
-                if nothing && connection != self.connection {
-                    self.is_still_there().await?;
+                if nothing && (self.asked.is_some() || connection != self.connection) {
+                    // Where the server does not say, it is asked again.
+                    let Some(last) = self.last_sequence().await? else { return Ok(()) };
+                    self.is_not_behind(last)?;
                     self.connection = connection;
                 }
+                self.asked = None;
+                self.at_end = page.end;
+                self.ready = page.messages.into_iter();
                 Ok(())
             }
             // For as long as it takes: whoever does not want to wait drops the subscription.
@@ -147,16 +155,23 @@ impl State {
     }
 
     /// A server that lost the end of the stream gives its sequences again, to other events: who has seen the first would
-    /// never see these.
-    async fn is_still_there(&self) -> Result<(), StoreError> {
+    /// never see these. Nor would they who name a position of another store.
+    fn is_not_behind(&self, last: u64) -> Result<(), StoreError> {
+        if last >= self.seen {
+            return Ok(());
+        }
+        let (stream, seen) = (self.inner.stream.clone(), self.seen);
+        Err(match self.asked {
+            Some(asked) => StoreError::ForeignPosition(asked),
+            None => JetStreamError::WentBack { stream, last, seen }.into(),
+        })
+    }
+
+    /// `None`: it is not known yet. Then there will be another connection, or another look.
+    async fn last_sequence(&self) -> Result<Option<u64>, StoreError> {
         match self.inner.source.last_sequence().await {
-            Ok(last) if last < self.seen => {
-                let (stream, seen) = (self.inner.stream.clone(), self.seen);
-                Err(JetStreamError::WentBack { stream, last, seen }.into())
-            }
-            Ok(_) => Ok(()),
-            // Then there will be another connection, or another look.
-            Err(error) if error.is_temporary() => Ok(()),
+            Ok(last) => Ok(Some(last)),
+            Err(error) if error.is_temporary() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -2,9 +2,10 @@
 //! each.
 
 use oubliette::{
-    store::conformance::{Fixture, Profile, run_all},
+    store::conformance::{Fixture, Profile, Violation, run_each},
     *,
 };
+use oubliette_servers::note_case;
 
 use crate::common::{options, server};
 
@@ -25,25 +26,34 @@ layout = "split"
 public = ["/id", "/list/*/public"]
 "#;
 
+/// Runs every case, and notes it for the table of `./test stores`.
+async fn passes<Fresh: Future<Output = Fixture>>(layout: &str, fresh: impl FnMut() -> Fresh) {
+    let mut violations: Vec<Violation> = Vec::new();
+    run_each(fresh, |case, result| {
+        note_case("NATS JetStream", layout, case, result.is_ok());
+        violations.extend(result.err());
+    })
+    .await;
+    assert!(violations.is_empty(), "{violations:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn plain() {
     let Some(nats) = server() else { return };
-    assert_eq!(
-        run_all(async || Fixture::new(options(&nats.url()).create().await.unwrap())).await,
-        Ok(())
-    );
+    let fresh = || async { Fixture::new(options(&nats.url()).create().await.unwrap()) };
+    passes("plain", fresh).await;
 }
 
-async fn layered(profile: Profile) {
+async fn layered(layout: &str, profile: Profile) {
     let Some(nats) = server() else { return };
-    let fixture = async || {
+    let fresh = || async {
         let policy = Policy::parse(POLICY).unwrap();
         // The suite appends 699 events at once, and split events are two each.
         let store = options(&nats.url()).batch_limit(2_000).create().await.unwrap();
         let layer = Oubliette::open(store, Vault::in_memory().unwrap(), policy).await.unwrap();
         Fixture::new(layer).with_profile(profile.clone())
     };
-    assert_eq!(run_all(fixture).await, Ok(()));
+    passes(layout, fresh).await;
 }
 
 /// A public field between two that are not.
@@ -57,15 +67,15 @@ fn partly(kind: &'static str) -> Profile {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed() {
-    layered(Profile::default().naming(|tag| format!("sealed-{tag}"))).await;
+    layered("sealed", Profile::default().naming(|tag| format!("sealed-{tag}"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inline() {
-    layered(partly("inline")).await;
+    layered("inline", partly("inline")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn split() {
-    layered(partly("split")).await;
+    layered("split", partly("split")).await;
 }

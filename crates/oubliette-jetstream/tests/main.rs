@@ -14,4 +14,5 @@ mod opening;
 mod purging;
 mod quickstart;
 mod reading;
+mod rights;
 mod subscriptions;

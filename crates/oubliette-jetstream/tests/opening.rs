@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use oubliette::{
-    store::{Capability, Filter},
+    store::{Capability, Delivery, Filter, ReadAllOptions},
     *,
 };
 use oubliette_jetstream::{ConnectOptions, JetStreamError, JetStreamOptions, JetStreamStore};
@@ -240,6 +241,64 @@ async fn a_stream_of_another_kind_is_refused_and_left_alone() {
         JetStreamError::Setting { setting: "subjects", .. }
     ));
     JetStreamOptions::new(&url).stream("OURS").prefix("ours").open().await.unwrap();
+}
+
+fn cause(error: &StoreError) -> &JetStreamError {
+    std::error::Error::source(error).unwrap().downcast_ref::<JetStreamError>().unwrap()
+}
+
+/// The stream is removed and made again while it is used: it counts from 1 again, and whoever believed that its sequences are
+/// those of before would miss events, or take them for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_made_anew_is_not_taken_for_the_one_that_was_opened() {
+    let Some(nats) = server() else { return };
+    let url = nats.url();
+    let make = || JetStreamOptions::new(&url).stream("ANEW").prefix("anew");
+    // With fewer events than before at once, and with more a moment later.
+    for (others, wait) in [(0, 0), (2, 0), (30, 1_200)] {
+        let opened = async || {
+            let store = make().create().await.unwrap();
+            store.append(vec![append_of("a", events(5))]).await.unwrap();
+            store
+        };
+        let [appends, batches, reads, reads_all] =
+            [opened().await, opened().await, opened().await, opened().await];
+        let seen: Vec<_> =
+            reads_all.read_all(ReadAllOptions::default()).try_collect().await.unwrap();
+        let seen: Vec<RecordedEvent> = seen;
+        // It waits at the end.
+        let mut follows = appends.subscribe(None, Filter::default());
+        while follows.next().await.unwrap().unwrap() != Delivery::CaughtUp {}
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        api(&url, "STREAM.DELETE.ANEW", Value::Null).await;
+        let new = make().create().await.unwrap();
+        if others > 0 {
+            new.append(vec![append_of("b", events(others))]).await.unwrap();
+        }
+        let errors = [
+            appends.append(vec![append_of("a", events(1))]).await.map(drop).unwrap_err(),
+            batches.append(vec![append_of("a", events(2))]).await.map(drop).unwrap_err(),
+            reads_all
+                .read_all(ReadAllOptions { after: Some(seen[18].position), ..Default::default() })
+                .try_collect::<Vec<_>>()
+                .await
+                .map(drop)
+                .unwrap_err(),
+            follows.next().await.unwrap().map(drop).unwrap_err(),
+        ];
+        for error in &errors {
+            assert!(matches!(cause(error), JetStreamError::Replaced { .. }), "{others}: {error:?}");
+            assert!(!error.is_temporary());
+        }
+        // From then on it writes nothing more, and reads nothing.
+        let before = new.read_all(ReadAllOptions::default()).count().await;
+        appends.append(vec![append_of("a", events(3))]).await.unwrap_err();
+        assert_eq!(new.read_all(ReadAllOptions::default()).count().await, before);
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        let read = reads.events(&"b".parse().unwrap(), ReadOptions::default()).await.unwrap_err();
+        assert!(matches!(cause(&read), JetStreamError::Replaced { .. }), "{read:?}");
+        api(&url, "STREAM.DELETE.ANEW", Value::Null).await;
+    }
 }
 
 /// The stream is removed while it is used: an error, and no waiting for ever.

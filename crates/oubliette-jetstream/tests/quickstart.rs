@@ -10,8 +10,10 @@ mod example;
 async fn the_quickstart_runs_twice() {
     let Some(nats) = server() else { return };
     let folder = tempfile::tempdir().unwrap();
-    example::run(&nats.url(), folder.path()).await.unwrap();
-    example::run(&nats.url(), folder.path()).await.unwrap();
+    // As a program finds it that is pasted into an empty folder: nothing is there.
+    let bank = folder.path().join("bank");
+    example::run(&nats.url(), &bank).await.unwrap();
+    example::run(&nats.url(), &bank).await.unwrap();
 }
 
 /// The page shows the example, word for word.

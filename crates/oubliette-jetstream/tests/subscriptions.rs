@@ -4,7 +4,8 @@ use std::{fs, path::Path, time::Duration};
 
 use futures::StreamExt;
 use oubliette::{
-    store::{Delivery, Filter, Subscription},
+    event::Position,
+    store::{Delivery, Filter, Purge, ReadAllOptions, Removed, Subscription},
     *,
 };
 use oubliette_jetstream::JetStreamError;
@@ -173,6 +174,60 @@ async fn a_server_that_lost_its_end_is_noticed() {
         matches!(source, Some(JetStreamError::WentBack { last: 5, seen: 10, .. })),
         "{error:?}"
     );
+}
+
+/// The same of an append: its sequence is one that other events had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lost_its_end_acknowledges_nothing_to_who_knew_that() {
+    let Some(mut nats) = server() else { return };
+    let store = fresh(&nats).await;
+    store.append(vec![append_of("a", events(5))]).await.unwrap();
+    nats.stop();
+    let backup = tempfile::tempdir().unwrap();
+    copy(&nats.data(), backup.path());
+    nats.restart();
+    store.append(vec![append_of("a", events(5))]).await.unwrap();
+    nats.kill();
+    fs::remove_dir_all(nats.data()).unwrap();
+    copy(backup.path(), &nats.data());
+    nats.restart();
+    for count in [1, 2] {
+        let error = store.append(vec![append_of("a", events(count))]).await.unwrap_err();
+        let source = std::error::Error::source(&error)
+            .and_then(|source| source.downcast_ref::<JetStreamError>());
+        let is_told = matches!(source, Some(JetStreamError::WentBack { last: 5, seen: 10, .. }));
+        assert!(is_told, "{error:?}");
+    }
+}
+
+/// A checkpoint of another store, or from before this one was put back: behind it events would be missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_the_store_never_gave_is_refused() {
+    let Some(nats) = server() else { return };
+    let store = fresh(&nats).await;
+    let longer = options(&nats.url()).stream("LONGER").prefix("longer").create().await.unwrap();
+    let last = store.append(vec![append_of("a", events(3))]).await.unwrap()[0].position;
+    let next = longer.append(vec![append_of("a", events(4))]).await.unwrap()[0].position;
+    for foreign in [next, Position::number(u64::MAX)] {
+        let mut refused = store.subscribe(Some(foreign), Filter::default());
+        let error = timeout(PATIENCE, refused.next()).await.unwrap().unwrap().unwrap_err();
+        assert!(
+            matches!(error, StoreError::ForeignPosition(named) if named == foreign),
+            "{error:?}"
+        );
+        assert!(refused.next().await.is_none());
+    }
+    let mut behind = store.subscribe(Some(last), Filter::default());
+    assert_eq!(behind.next().await.unwrap().unwrap(), Delivery::CaughtUp);
+    // That of an event which is gone since.
+    let removed = store.read_all(ReadAllOptions { after: None, ..ReadAllOptions::default() });
+    let removed: Vec<_> = removed.map(|event| event.unwrap()).collect().await;
+    let event = removed.last().unwrap();
+    let gone = Removed { stream: event.stream.clone(), revision: event.revision, id: event.id };
+    if store.remove(vec![gone]).await.unwrap() == [true] {
+        let mut behind = store.subscribe(Some(last), Filter::default());
+        assert_eq!(behind.next().await.unwrap().unwrap(), Delivery::CaughtUp);
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

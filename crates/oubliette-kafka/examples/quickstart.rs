@@ -1,5 +1,5 @@
 //! An event store that can forget, in a topic of Kafka's: `cargo run -p oubliette-kafka --example kafka_quickstart -- URL`, with
-//! a broker at kafka://127.0.0.1:9092/bank-events, unless another is named.
+//! a broker at kafka://127.0.0.1:9092/bank, unless another is named.
 
 #![allow(clippy::print_stdout)]
 
@@ -9,7 +9,7 @@ use oubliette_kafka::{KafkaConfig, KafkaStore};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1);
-    let url = url.unwrap_or_else(|| "kafka://127.0.0.1:9092/bank-events".to_owned());
+    let url = url.unwrap_or_else(|| "kafka://127.0.0.1:9092/bank".to_owned());
 
     // One topic with one partition, made where it is missing, and one program that writes to it.
     let config: KafkaConfig = url.parse()?;

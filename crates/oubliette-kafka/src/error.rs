@@ -53,6 +53,28 @@ impl Cause {
         )
     }
 
+    /// Whether the broker does not take a record as it is, and will not later.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self.code,
+            Some(
+                Code::MessageSizeTooLarge
+                    | Code::MessageBatchTooLarge
+                    | Code::InvalidTimestamp
+                    | Code::InvalidRecord
+            )
+        )
+    }
+
+    /// Whether the broker does not know this producer any more, as after `transactional.id.expiration.ms` without an append:
+    /// what was to be sent was thrown away here.
+    pub(crate) fn is_lapse(&self) -> bool {
+        matches!(
+            self.code,
+            Some(Code::PurgeQueue | Code::InvalidProducerIdMapping | Code::UnknownProducerId)
+        )
+    }
+
     pub(crate) fn is_fenced(&self) -> bool {
         matches!(self.code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch))
     }
@@ -245,6 +267,17 @@ pub enum KafkaError {
         /// What librdkafka said.
         source: Cause,
     },
+    /// The broker does not take an event as it is: its topic was changed while it was open, or this machine's clock is wrong.
+    /// It is told as [`StoreError::Invalid`].
+    #[error(
+        "Kafka refuses the append, and nothing of it is stored ({source}): where it is too large, raise the topic's \
+         max.message.bytes, which was lowered since the topic was opened; where its time is refused, set this machine's \
+         clock right, or raise the topic's message.timestamp.before.max.ms or message.timestamp.after.max.ms"
+    )]
+    Refused {
+        /// What librdkafka said.
+        source: Cause,
+    },
     /// No answer in time.
     #[error("Kafka did not answer in time: see whether its brokers run, then try again")]
     Silent {
@@ -253,8 +286,8 @@ pub enum KafkaError {
     },
     /// What was there is not any more.
     #[error(
-        "topic {topic} has lost its events from offset {offset} on, which had been acknowledged: restore it from a copy, \
-         or open it again to go on with what is left"
+        "topic {topic} has lost its events from offset {offset} on, which had been acknowledged: its end was cut off, or \
+         it was made anew. Restore it from a copy, or open it again to go on with what is there"
     )]
     Lost {
         /// The topic.
@@ -311,6 +344,9 @@ impl KafkaError {
 
 impl From<KafkaError> for StoreError {
     fn from(error: KafkaError) -> Self {
-        Self::backend(error.is_temporary(), error)
+        match error {
+            KafkaError::Refused { .. } => Self::Invalid(error.to_string()),
+            error => Self::backend(error.is_temporary(), error),
+        }
     }
 }

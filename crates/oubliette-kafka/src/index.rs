@@ -16,11 +16,17 @@ use crate::record::{Entry, NotOurs, Place};
 /// Of the records that are passed over so many are described; all are counted.
 const DESCRIBED: usize = 100;
 
+/// Stands for an event that is missing, of a store that was restored from one that had removed it.
+const NONE: u64 = u64::MAX;
+
+/// So many revisions may be missing between two events of a stream: each takes eight bytes of memory.
+pub(crate) const GAP: u64 = 1 << 20;
+
 /// Which events there are.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     numbers: HashMap<StreamName, u32>,
-    /// For each stream the offsets of its events: a revision is an index here.
+    /// For each stream the offsets of its events: a revision is an index here. [`NONE`] where there is no event.
     offsets: Vec<Vec<u64>>,
     ids: HashMap<EventId, (u32, u32)>,
     /// One behind the last event's offset.
@@ -28,6 +34,8 @@ pub(crate) struct Index {
     /// All records before this offset were looked at.
     end: u64,
     writer: Option<Uuid>,
+    /// The first record of ours, which a topic of the same name that was made later has not.
+    first: Option<(u64, Uuid)>,
     passed_over: PassedOver,
 }
 
@@ -58,6 +66,9 @@ impl Index {
             return Ok(());
         }
         self.end = offset + 1;
+        if let Ok(entry) = &entry {
+            self.first.get_or_insert((offset, entry.id()));
+        }
         let why = match entry {
             Ok(Entry::Event(place, _)) => match self.follows(&place) {
                 Ok(()) => {
@@ -83,7 +94,8 @@ impl Index {
             return Err(format!("the id {} is known already", place.id));
         }
         let next = self.next(&place.stream);
-        if place.revision.0 == next {
+        let follows = place.after.map_or(0, |after| after.0.saturating_add(1)) == next;
+        if follows && (next..=next.saturating_add(GAP)).contains(&place.revision.0) {
             return Ok(());
         }
         Err(format!(
@@ -104,6 +116,9 @@ impl Index {
             }
         };
         if let Some(offsets) = self.offsets.get_mut(number as usize) {
+            // Nothing that has more of them missing comes here.
+            let missing = place.revision.0.saturating_sub(offsets.len() as u64).min(GAP);
+            offsets.extend((0..missing).map(|_| NONE));
             // Four thousand million events of one stream do not fit into memory.
             let at = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
             offsets.push(offset);
@@ -138,6 +153,10 @@ impl Index {
         self.writer
     }
 
+    pub(crate) fn first(&self) -> Option<(u64, Uuid)> {
+        self.first
+    }
+
     pub(crate) fn passed_over(&self) -> &PassedOver {
         &self.passed_over
     }
@@ -146,8 +165,16 @@ impl Index {
         self.ids.len()
     }
 
-    /// The offsets of a stream's events: a revision is an index.
-    pub(crate) fn offsets(&self, stream: &StreamName) -> &[u64] {
+    /// The offsets of a stream's events between two revisions, both inclusive, with their revisions.
+    pub(crate) fn between(&self, stream: &StreamName, first: u64, last: u64) -> Vec<(u64, u64)> {
+        let (Ok(start), Ok(end)) = (usize::try_from(first), usize::try_from(last)) else {
+            return Vec::new();
+        };
+        let offsets = self.offsets(stream).get(start..=end).unwrap_or_default();
+        (first..).zip(offsets.iter().copied()).filter(|(_, offset)| *offset != NONE).collect()
+    }
+
+    fn offsets(&self, stream: &StreamName) -> &[u64] {
         let number = self.numbers.get(stream);
         number.and_then(|number| self.offsets.get(*number as usize)).map_or(&[], Vec::as_slice)
     }
@@ -185,7 +212,40 @@ mod tests {
 
     fn event(stream: &str, revision: u64) -> Place {
         let stream = StreamName::new(stream).unwrap();
-        Place { stream, revision: Revision(revision), id: EventId::random() }
+        let revision = Revision(revision);
+        let after = crate::record::before(revision);
+        Place { stream, revision, after, id: EventId::random() }
+    }
+
+    #[test]
+    fn an_event_may_say_what_is_missing_before_it() {
+        let mut index = Index::default();
+        let after = |revision, after: Option<u64>| Place {
+            after: after.map(Revision),
+            ..event("a-1", revision)
+        };
+        let mut at = 0;
+        let mut take = |index: &mut Index, place| {
+            at += 1;
+            index.take(at, entry(place)).unwrap();
+        };
+        take(&mut index, after(2, None));
+        // What was not last there, the same revision again, one before it, and too many at once.
+        let too_many = 3 + GAP + 1;
+        for (revision, last) in
+            [(7, Some(4)), (7, None), (2, Some(2)), (1, Some(2)), (too_many, Some(2))]
+        {
+            take(&mut index, after(revision, last));
+        }
+        take(&mut index, after(5, Some(2)));
+        take(&mut index, event("a-1", 6));
+        let stream = StreamName::new("a-1").unwrap();
+        assert_eq!(index.between(&stream, 0, 6), [(2, 1), (5, 7), (6, 8)]);
+        assert_eq!(index.between(&stream, 3, 5), [(5, 7)]);
+        assert_eq!(index.between(&stream, 3, 4), []);
+        assert_eq!((index.next(&stream), index.events(), index.passed_over().count), (7, 3, 5));
+        take(&mut index, after(6 + GAP + 1, Some(6)));
+        assert_eq!(index.next(&stream), 7 + GAP + 1);
     }
 
     #[test]

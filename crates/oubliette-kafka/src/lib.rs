@@ -64,3 +64,8 @@ pub use rdkafka;
 pub use record::NotOurs;
 pub use relay::{Progress, Relay, RelayError, relayed};
 pub use store::KafkaStore;
+
+/// The page of this crate, whose examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

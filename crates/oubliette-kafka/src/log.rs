@@ -86,6 +86,8 @@ pub(crate) struct Cursor {
     /// The offset that it reads on from; `None` where it has to be sent to one.
     next: Option<u64>,
     trouble: Option<Cause>,
+    /// Whether there was trouble since somebody asked.
+    was_interrupted: bool,
 }
 
 impl Cursor {
@@ -98,7 +100,13 @@ impl Cursor {
         let topic = config.topic();
         let topic = topic.to_owned();
         let patience = config.patience();
-        Ok(Self { consumer, topic, partition, patience, next: None, trouble: None })
+        let (next, trouble, was_interrupted) = (None, None, false);
+        Ok(Self { consumer, topic, partition, patience, next, trouble, was_interrupted })
+    }
+
+    /// Whether Kafka's client had trouble since this was asked last.
+    pub(crate) fn was_interrupted(&mut self) -> bool {
+        std::mem::take(&mut self.was_interrupted)
     }
 
     /// Reads on from this offset.
@@ -153,7 +161,7 @@ impl Cursor {
                     // librdkafka connects again by itself.
                     _ => {
                         tracing::debug!(%source, "Kafka's client goes on after an error");
-                        self.trouble = Some(source);
+                        (self.trouble, self.was_interrupted) = (Some(source), true);
                         Ok(Met::Nothing)
                     }
                 }

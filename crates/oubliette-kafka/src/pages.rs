@@ -105,7 +105,11 @@ impl Reading {
 
     /// The next page.
     fn page(self, shared: &Shared, cancelled: &AtomicBool) -> Result<Page, KafkaError> {
-        match self.begin(shared) {
+        // What is known of the topic is not of what is there now.
+        if let Some(lost @ KafkaError::Lost { .. }) = shared.stopped() {
+            return Err(lost.clone());
+        }
+        let page = match self.begin(shared) {
             Some(Self::Stream { stream, direction, between, left }) => {
                 stream_page(shared, cancelled, stream, direction, between, left)
             }
@@ -113,7 +117,8 @@ impl Reading {
                 all_page(shared, cancelled, direction, between, left)
             }
             _ => Ok(Page { events: Vec::new(), rest: None }),
-        }
+        };
+        page.map_err(|error| shared.explain(error))
     }
 }
 
@@ -169,6 +174,7 @@ pub(crate) fn forwards(
 ) -> Result<(Events, Option<u64>), KafkaError> {
     let (mut events, mut bytes, mut records) = (Vec::new(), 0, 0);
     let (mut next, is_bounded) = (None, most != usize::MAX);
+    let mut has_strangers = false;
     cursor.read(first, last, cancelled, |offset, message| {
         next = Some(offset + 1);
         records += 1;
@@ -176,13 +182,16 @@ pub(crate) fn forwards(
             return Ok(ControlFlow::Break(()));
         }
         // What does not follow is passed over: the index says which records are events.
-        let wanted = match record::entry(message) {
+        let (is_known, wanted) = match record::entry(message) {
             Ok(Entry::Event(place, event_type)) => {
-                let passes = filter.is_none_or(|all| all.passes(&place.stream, &event_type));
-                passes && shared.index().is_at(place.id, offset)
+                let is_known = shared.index().is_at(place.id, offset);
+                let passes = || filter.is_none_or(|all| all.passes(&place.stream, &event_type));
+                (is_known, is_known && passes())
             }
-            _ => false,
+            Ok(Entry::Writer(_)) => (true, false),
+            Err(_) => (false, false),
         };
+        has_strangers |= !is_known;
         if wanted {
             let event = record::stored(message);
             let is_damaged = event.is_err();
@@ -195,6 +204,10 @@ pub(crate) fn forwards(
         let full = events.len() >= most || is_bounded && (bytes >= BYTES || records >= RECORDS);
         Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
+    // Between ours there are those of other programs, or these are of another topic.
+    if has_strangers {
+        shared.check_identity()?;
+    }
     Ok((events, next.filter(|next| *next <= last)))
 }
 
@@ -206,27 +219,27 @@ fn stream_page(
     (first, last): (u64, u64),
     left: usize,
 ) -> Result<Page, KafkaError> {
-    let nothing = Page { events: Vec::new(), rest: None };
     let page = |most: u64| u64::try_from(left).unwrap_or(u64::MAX).min(most) - 1;
     let (from, to) = match direction {
         Direction::Forwards => (first, last.min(first.saturating_add(page(EVENTS as u64)))),
         Direction::Backwards => (first.max(last.saturating_sub(page(BACKWARDS))), last),
     };
-    let (Ok(start), Ok(end)) = (usize::try_from(from), usize::try_from(to)) else {
-        return Ok(nothing);
-    };
     let index = shared.index();
     let head = index.head();
-    let offsets = index.offsets(&stream).get(start..=end).map(<[u64]>::to_vec);
+    let places = index.between(&stream, from, to);
     drop(index);
-    let Some(offsets) = offsets else { return Ok(nothing) };
-    let Some(near) = offsets.first().copied() else { return Ok(nothing) };
+    let offsets: Vec<u64> = places.iter().map(|(_, offset)| *offset).collect();
     // Backwards all of them are read first: the last is wanted first.
     let most = if direction == Direction::Forwards { BYTES } else { usize::MAX };
-    let read = |cursor: &mut Cursor| at(cursor, &offsets, cancelled, most);
-    let mut events = shared.cursors.with(near, head, read)?;
+    let read = |cursor: &mut Cursor| at(shared, cursor, &offsets, cancelled, most);
+    let mut events = match offsets.first() {
+        Some(near) => shared.cursors.with(*near, head, read)?,
+        // All of them are missing.
+        None => Vec::new(),
+    };
     let between = match direction {
-        Direction::Forwards => (from + events.len() as u64, last),
+        // Where it had to end early, from the first that it did not come to.
+        Direction::Forwards => (places.get(events.len()).map_or(to + 1, |(next, _)| *next), last),
         Direction::Backwards => (first, from.wrapping_sub(1)),
     };
     if direction == Direction::Backwards {
@@ -240,6 +253,7 @@ fn stream_page(
 
 /// The events at these offsets, until there are so many bytes.
 fn at(
+    shared: &Shared,
     cursor: &mut Cursor,
     offsets: &[u64],
     cancelled: &AtomicBool,
@@ -253,15 +267,20 @@ fn at(
                 return Ok(ControlFlow::Continue(()));
             }
             bytes += message.payload_len();
-            found = Some(if offset == *wanted {
-                record::stored(message)
-            } else {
-                Err(KafkaError::Damaged("it is not there any more"))
+            found = Some(match record::stored(message) {
+                Ok(event) if shared.index().is_at(event.id, *wanted) && offset == *wanted => {
+                    Ok(event)
+                }
+                Err(damaged) if offset == *wanted => Err(damaged),
+                _ => Err(KafkaError::Damaged("it is not there any more")),
             });
             Ok(ControlFlow::Break(()))
         })?;
         // Given up.
         let Some(event) = found else { break };
+        if event.is_err() {
+            shared.check_identity()?;
+        }
         events.push(event.map_err(|error| error.at(*wanted)));
         if bytes >= most {
             break;

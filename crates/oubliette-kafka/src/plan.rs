@@ -7,7 +7,10 @@ use oubliette::{
     store::{Append, Appended, Known, StoreError, answer_retry, plan_restore},
 };
 
-use crate::{index::Index, record::Outbound};
+use crate::{
+    index::{GAP, Index},
+    record::{Outbound, before},
+};
 
 /// A group ends with this many events, or bytes: others wait for all of it.
 const EVENTS: usize = 2_000;
@@ -149,6 +152,7 @@ impl Group {
             events.extend((first..).zip(new).map(|(revision, event)| Outbound {
                 stream: stream.clone(),
                 revision: Revision(revision),
+                after: before(Revision(revision)),
                 id: event.id,
                 event_type: event.event_type.clone(),
                 recorded,
@@ -172,21 +176,33 @@ impl Group {
             Err(error) => return Plan::Answer(Err(error)),
         };
         let restored = Some(Timestamp::now());
-        let new = events.iter().zip(&planned).filter(|(_, known)| known.is_none());
-        // Events without a payload were refused before.
-        let outbound = |(event, _): (&RecordedEvent, _)| {
-            Some(Outbound {
-                stream: event.stream.clone(),
-                revision: event.revision,
-                id: event.id,
+        let mut lasts: HashMap<&StreamName, Option<Revision>> = HashMap::new();
+        let mut new = Vec::new();
+        for (event, _) in events.iter().zip(&planned).filter(|(_, known)| known.is_none()) {
+            let RecordedEvent { stream, revision, id, .. } = event;
+            let last = lasts.entry(stream).or_insert_with(|| self.last(index, stream));
+            let after = last.replace(*revision);
+            let missing = revision.0 - after.map_or(0, |after| after.0 + 1);
+            if missing > GAP {
+                return Plan::Answer(Err(StoreError::Invalid(format!(
+                    "before event {id}, revision {revision} of {stream}, {missing} revisions are missing; a topic keeps \
+                     gaps of at most {GAP}"
+                ))));
+            }
+            // Events without a payload were refused before.
+            let Some(data) = event.data.clone() else { continue };
+            new.push(Outbound {
+                stream: stream.clone(),
+                revision: *revision,
+                after,
+                id: *id,
                 event_type: event.event_type.clone(),
                 recorded: event.recorded,
                 restored,
-                data: event.data.clone()?,
+                data,
                 metadata: event.metadata.clone(),
-            })
-        };
-        let new: Vec<Outbound> = new.filter_map(outbound).collect();
+            });
+        }
         let reply = Reply::Restore(planned);
         if new.is_empty() { Plan::Answer(Ok(reply.of(&[], &[]))) } else { Plan::Write(new, reply) }
     }

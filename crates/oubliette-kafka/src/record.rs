@@ -8,9 +8,11 @@
 //! | `stream`, `type`, `revision`, `recorded` | of the event, numbers as text | the same |
 //! | `kind` | `json` or `bytes` | the same |
 //! | `restored`, `metadata` | where there are any | the same |
+//! | `after` | where the event directly before is missing | – |
 //! | `id`, `position` | – | of the event |
 //!
-//! `recorded` and `restored` are microseconds since 1970. A record `writer/1` in the store's topic says who writes from
+//! `after` is the revision that its stream had before, or `-` where there was none: of a store that was restored from one
+//! that had removed events. `recorded` and `restored` are microseconds since 1970. A record `writer/1` in the store's topic says who writes from
 //! there on: its key is a random id.
 
 use oubliette::event::{
@@ -32,6 +34,8 @@ pub(crate) const FORGOTTEN: &str = "forgotten/1";
 pub(crate) struct Outbound {
     pub(crate) stream: StreamName,
     pub(crate) revision: Revision,
+    /// The stream's last revision before it.
+    pub(crate) after: Option<Revision>,
     pub(crate) id: EventId,
     pub(crate) event_type: EventType,
     pub(crate) recorded: Timestamp,
@@ -44,7 +48,7 @@ impl Outbound {
     /// The headers of both forms; those that only one has come in `more`.
     pub(crate) fn headers(&self, mark: &str, more: &[(&str, &str)]) -> OwnedHeaders {
         let kind = if self.data.as_json().is_some() { "json" } else { "bytes" };
-        let mut headers = OwnedHeaders::new_with_capacity(10);
+        let mut headers = OwnedHeaders::new_with_capacity(NAMES.len());
         let mut add = |key, value: &str| {
             let all = std::mem::take(&mut headers);
             headers = all.insert(Header { key, value: Some(value) });
@@ -61,16 +65,33 @@ impl Outbound {
         if let Some(metadata) = &self.metadata {
             add("metadata", metadata.as_str());
         }
+        if self.after != before(self.revision) {
+            add("after", &self.after.map_or(NOTHING.to_owned(), |after| after.to_string()));
+        }
         for (key, value) in more {
             add(key, value);
         }
         headers
     }
 
+    /// What an index needs of it.
+    pub(crate) fn place(&self) -> Place {
+        let Self { stream, revision, after, id, .. } = self;
+        Place { stream: stream.clone(), revision: *revision, after: *after, id: *id }
+    }
+
     /// At least as many bytes as its record has in a batch of its own.
     pub(crate) fn size(&self) -> usize {
         size_of(self.data.as_bytes().len(), self.metadata.as_ref(), &self.stream, &self.event_type)
     }
+}
+
+/// In the header `after`: it is the first of its stream.
+const NOTHING: &str = "-";
+
+/// The revision before, if it is not the first.
+pub(crate) fn before(revision: Revision) -> Option<Revision> {
+    revision.0.checked_sub(1).map(Revision)
 }
 
 /// At least as many bytes as an event has as the only record of a batch.
@@ -116,11 +137,23 @@ pub(crate) enum Entry {
     Writer(Uuid),
 }
 
+impl Entry {
+    /// The record's key.
+    pub(crate) fn id(&self) -> Uuid {
+        match self {
+            Self::Event(place, _) => place.id.0,
+            Self::Writer(writer) => *writer,
+        }
+    }
+}
+
 /// What an index needs of an event.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) stream: StreamName,
     pub(crate) revision: Revision,
+    /// The stream's last revision before it.
+    pub(crate) after: Option<Revision>,
     pub(crate) id: EventId,
 }
 
@@ -130,8 +163,8 @@ struct Found<'a> {
     values: [Option<&'a [u8]>; NAMES.len()],
 }
 
-const NAMES: [&str; 10] = [
-    MARK, "stream", "revision", "type", "recorded", "kind", "restored", "metadata", "id",
+const NAMES: [&str; 11] = [
+    MARK, "stream", "revision", "type", "recorded", "kind", "restored", "metadata", "after", "id",
     "position",
 ];
 
@@ -183,6 +216,18 @@ impl<'a> Found<'a> {
 
     fn revision(&self) -> Result<Revision, NotOurs> {
         self.must("revision", "no revision", |text| number(text).map(Revision))
+    }
+
+    /// The stream's last revision before it.
+    fn after(&self) -> Result<Option<Revision>, NotOurs> {
+        match self.text("after") {
+            None => Ok(before(self.revision()?)),
+            Some(NOTHING) => Ok(None),
+            Some(text) => match number(text) {
+                Some(after) => Ok(Some(Revision(after))),
+                None => Err(NotOurs::Malformed("no revision before it")),
+            },
+        }
     }
 
     fn micros(&self, name: &'static str) -> Result<Timestamp, NotOurs> {
@@ -260,7 +305,8 @@ pub(crate) fn entry<M: Message>(message: &M) -> Result<Entry, NotOurs> {
     let is_kind = |text: &str| matches!(text, "json" | "bytes").then_some(());
     found.must("kind", "no kind", is_kind)?;
     let (stream, revision, id) = (found.stream()?, found.revision()?, EventId(key?));
-    Ok(Entry::Event(Place { stream, revision, id }, event_type))
+    let after = found.after()?;
+    Ok(Entry::Event(Place { stream, revision, after, id }, event_type))
 }
 
 /// The event in a record of the store's topic.
@@ -308,6 +354,7 @@ mod tests {
         Outbound {
             stream: StreamName::new("user-é").unwrap(),
             revision: Revision(3),
+            after: Some(Revision(2)),
             id: EventId::random(),
             event_type: EventType::new("Moved").unwrap(),
             recorded: Timestamp::from_micros(-7),
@@ -339,6 +386,26 @@ mod tests {
         let headers = out.headers(RELAYED, &more);
         let back = relayed(&message(out.stream.as_str(), out.data.as_bytes(), headers)).unwrap();
         assert_eq!((back.id, back.position), (out.id, Position::pair(7, 8)));
+    }
+
+    #[test]
+    fn what_is_missing_before_an_event_is_in_its_record() {
+        let key = outbound().id.to_string();
+        let headers = |after| Outbound { after, ..outbound() }.headers(EVENT, &[]);
+        let has = |headers: &OwnedHeaders| headers.iter().any(|header| header.key == "after");
+        assert!(!has(&headers(Some(Revision(2)))));
+        for after in [Some(Revision(2)), Some(Revision(0)), None] {
+            let Ok(Entry::Event(place, _)) = entry(&message(&key, b"{}", headers(after))) else {
+                panic!("{after:?}")
+            };
+            assert_eq!(place.after, after);
+        }
+        for said in ["", "+1", "01", "1.0", "--"] {
+            let headers = Outbound { after: Some(Revision(2)), ..outbound() }
+                .headers(EVENT, &[("after", said)]);
+            let read = entry(&message(&key, b"{}", headers));
+            assert_eq!(read.unwrap_err(), NotOurs::Malformed("no revision before it"), "{said}");
+        }
     }
 
     #[test]

@@ -30,11 +30,20 @@ pub(crate) struct Record<'a> {
     pub(crate) headers: OwnedHeaders,
 }
 
+/// Where a record came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) partition: i32,
+    pub(crate) offset: u64,
+}
+
 /// What became of a transaction.
 #[derive(Debug)]
-pub(crate) enum Outcome {
-    /// It is committed; the records' offsets.
-    Stored(Vec<u64>),
+pub(crate) enum Outcome<E> {
+    /// It is committed; where the records are.
+    Stored(Vec<Arrival>),
+    /// The records came to where they must not be, and were taken back before the commit: nothing of it is stored.
+    Withdrawn(E),
     /// Nothing of it is stored, nor ever will be.
     Nothing(Trouble),
     /// The broker may have committed it, or may yet.
@@ -47,18 +56,19 @@ pub(crate) struct Trouble {
     pub(crate) cause: Cause,
     /// A producer with the same id was opened since, or the broker gave up waiting for this one.
     pub(crate) fenced: bool,
-    /// The session can be used on.
-    pub(crate) usable: bool,
 }
 
 /// A producer with a transactional id: opening it ends all others with the same.
+///
+/// After any outcome but [`Outcome::Stored`] another one has to be opened. librdkafka may have records of the transaction
+/// that failed at hand still, and would purge those of the next one with them.
 pub(crate) struct Session {
     producer: ThreadedProducer<Deliveries>,
     patience: Duration,
 }
 
-/// Which record it was, and its offset.
-type Arrived = Mutex<Vec<(usize, Result<u64, Cause>)>>;
+/// Which record it was, and where it came to.
+type Arrived = Mutex<Vec<(usize, Result<Arrival, Cause>)>>;
 
 /// Where the records arrived.
 #[derive(Debug, Default)]
@@ -81,7 +91,10 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let arrived = match result {
-            Ok(message) => Ok(u64::try_from(message.offset()).unwrap_or(0)),
+            Ok(message) => Ok(Arrival {
+                partition: message.partition(),
+                offset: u64::try_from(message.offset()).unwrap_or(0),
+            }),
             Err((error, _)) => Err(Cause::of(error)),
         };
         self.done.lock().unwrap_or_else(PoisonError::into_inner).push((number, arrived));
@@ -113,40 +126,55 @@ impl Session {
         }
     }
 
-    /// Writes these records in one transaction.
-    pub(crate) fn transact(&self, records: Vec<Record<'_>>) -> Outcome {
+    /// Writes these records in one transaction. Before it is committed `check` sees where they came to: after its error
+    /// they are taken back.
+    pub(crate) fn transact<E>(
+        &self,
+        records: Vec<Record<'_>>,
+        check: impl FnOnce(&[Arrival]) -> Result<(), E>,
+    ) -> Outcome<E> {
         let count = records.len();
         self.deliveries().lock().unwrap_or_else(PoisonError::into_inner).clear();
         if let Err(error) = self.producer.begin_transaction() {
             // Where the last one was not ended, or the producer is fenced.
-            return Outcome::Nothing(self.trouble(Cause::of(&error), false));
+            return Outcome::Nothing(self.trouble(Cause::of(&error)));
         }
+        // From here to the commit: the broker was never told to commit, and without that it undoes the transaction.
         if let Err(cause) = self.send_all(records) {
-            return self.give_up(cause);
+            self.undo();
+            return Outcome::Nothing(self.trouble(cause));
         }
         if let Err(error) = self.producer.flush(self.patience) {
-            // The broker was never told to commit: without that it undoes the transaction by itself.
-            return Outcome::Nothing(self.trouble(Cause::of(&error), false));
+            return Outcome::Nothing(self.trouble(Cause::of(&error)));
         }
-        let offsets = match self.delivered(count) {
-            Ok(offsets) => offsets,
-            Err(cause) => return self.give_up(cause),
+        let arrivals = match self.delivered(count) {
+            Ok(arrivals) => arrivals,
+            Err(cause) => {
+                self.undo();
+                return Outcome::Nothing(self.trouble(cause));
+            }
         };
+        if let Err(misplaced) = check(&arrivals) {
+            self.undo();
+            return Outcome::Withdrawn(misplaced);
+        }
         let began = Instant::now();
         loop {
             match self.producer.commit_transaction(STEP) {
-                Ok(()) => return Outcome::Stored(offsets),
+                Ok(()) => return Outcome::Stored(arrivals),
                 Err(ClientError::Transaction(error)) if error.txn_requires_abort() => {
-                    let cause = Cause::of(&ClientError::Transaction(error));
-                    return match self.give_up(cause) {
-                        // Only the broker's own answer says that it was not committed before.
-                        Outcome::Nothing(trouble) if !trouble.usable => Outcome::Unknown(trouble),
-                        outcome => outcome,
+                    let undone = self.undo();
+                    let trouble = self.trouble(Cause::of(&ClientError::Transaction(error)));
+                    // Only the broker's own answer says that it was not committed before.
+                    return if undone && !trouble.fenced {
+                        Outcome::Nothing(trouble)
+                    } else {
+                        Outcome::Unknown(trouble)
                     };
                 }
                 Err(ClientError::Transaction(error))
                     if error.is_retriable() && began.elapsed() < self.patience => {}
-                Err(error) => return Outcome::Unknown(self.trouble(Cause::of(&error), false)),
+                Err(error) => return Outcome::Unknown(self.trouble(Cause::of(&error))),
             }
         }
     }
@@ -175,10 +203,10 @@ impl Session {
         Ok(())
     }
 
-    /// The offsets of all records, in the order in which they were sent.
-    fn delivered(&self, count: usize) -> Result<Vec<u64>, Cause> {
+    /// Where all records came to, in the order in which they were sent.
+    fn delivered(&self, count: usize) -> Result<Vec<Arrival>, Cause> {
         let missing = || Cause::text("not every record was answered for");
-        let mut offsets = vec![None; count];
+        let mut arrivals = vec![None; count];
         // The thread that serves the answers may still be at the last of them.
         let began = Instant::now();
         loop {
@@ -186,11 +214,16 @@ impl Session {
                 let mut done = self.deliveries().lock().unwrap_or_else(PoisonError::into_inner);
                 done.drain(..).collect()
             };
-            for (number, arrived) in done {
-                *offsets.get_mut(number).ok_or_else(missing)? = Some(arrived?);
+            // With a record that is refused others are thrown away: what is wrong with that one says more.
+            let failed = done.iter().filter_map(|(_, arrived)| arrived.as_ref().err());
+            if let Some(cause) = failed.max_by_key(|cause| cause.is_refusal()) {
+                return Err(cause.clone());
             }
-            if offsets.iter().all(Option::is_some) {
-                return offsets.into_iter().collect::<Option<Vec<u64>>>().ok_or_else(missing);
+            for (number, arrived) in done {
+                *arrivals.get_mut(number).ok_or_else(missing)? = arrived.ok();
+            }
+            if arrivals.iter().all(Option::is_some) {
+                return arrivals.into_iter().collect::<Option<Vec<_>>>().ok_or_else(missing);
             }
             if began.elapsed() > self.patience {
                 return Err(missing());
@@ -199,16 +232,15 @@ impl Session {
         }
     }
 
-    /// Undoes the open transaction.
-    fn give_up(&self, cause: Cause) -> Outcome {
-        let undone = self.producer.abort_transaction(self.patience.min(Duration::from_secs(5)));
-        Outcome::Nothing(self.trouble(cause, undone.is_ok()))
+    /// Undoes the open transaction; says whether the broker said so.
+    fn undo(&self) -> bool {
+        self.producer.abort_transaction(self.patience.min(Duration::from_secs(5))).is_ok()
     }
 
     /// A fatal error says more than what followed from it.
-    fn trouble(&self, cause: Cause, usable: bool) -> Trouble {
+    fn trouble(&self, cause: Cause) -> Trouble {
         let fatal = self.producer.client().fatal_error();
         let cause = fatal.map_or(cause, |(code, _)| Cause::of_code(code));
-        Trouble { fenced: cause.is_fenced(), usable: usable && !cause.is_fenced(), cause }
+        Trouble { fenced: cause.is_fenced(), cause }
     }
 }

@@ -85,19 +85,58 @@ impl Shared {
         Ok(())
     }
 
-    /// Looks at all records that are decided now, and returns the ends.
-    pub(crate) fn look(&self, go_on: impl Fn() -> bool) -> Result<Ends, KafkaError> {
+    /// Asks where the topic ends.
+    pub(crate) fn ends(&self) -> Result<Ends, KafkaError> {
         let topic = self.config.topic();
         let ends = Asking::new(&self.config).and_then(|asking| asking.ends(topic, 0));
         let ends = ends.map_err(|source| KafkaError::Silent { source: Some(source) })?;
         if ends.end < self.index().end() {
             return Err(KafkaError::Lost { topic: topic.to_owned(), offset: ends.end });
         }
+        Ok(ends)
+    }
+
+    /// Whether the topic is the one that was read before: another one of the same name has another first record.
+    pub(crate) fn check_identity(&self) -> Result<(), KafkaError> {
+        let Some((offset, id)) = self.index().first() else { return Ok(()) };
+        let mut found = None;
+        let mut cursor = self.cursors.make(Purpose::Jump)?;
+        let read = cursor.read_until(
+            offset,
+            offset + 1,
+            || true,
+            |_, record| {
+                found = record::entry(record).ok().map(|entry| entry.id());
+                Ok(ControlFlow::Break(()))
+            },
+        );
+        match read {
+            Ok(()) if found == Some(id) => Ok(()),
+            Ok(()) => Err(KafkaError::Lost { topic: self.config.topic().to_owned(), offset }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why records that must be there do not come, where the topic ends before them.
+    pub(crate) fn explain(&self, error: KafkaError) -> KafkaError {
+        match error {
+            KafkaError::Silent { source: None } => match self.ends() {
+                Err(lost @ KafkaError::Lost { .. }) => lost,
+                _ => error,
+            },
+            error => error,
+        }
+    }
+
+    /// Looks at all records that are decided now, and returns the ends.
+    pub(crate) fn look(&self, go_on: impl Fn() -> bool) -> Result<Ends, KafkaError> {
+        let ends = self.ends()?;
         self.catch_up(ends.decided, go_on)?;
         Ok(ends)
     }
 
-    /// Waits until all transactions that have begun are decided, and looks at all records of theirs.
+    /// Waits until all transactions that have begun are decided, and looks at all records of theirs. Afterwards it is known
+    /// that they are those of the topic that was read before.
     pub(crate) fn settle(&self, go_on: impl Fn() -> bool) -> Result<(), KafkaError> {
         let (began, end) = (Instant::now(), self.look(&go_on)?.end);
         while self.index().end() < end {
@@ -107,6 +146,6 @@ impl Shared {
             thread::sleep(Duration::from_millis(20));
             self.look(&go_on)?;
         }
-        Ok(())
+        self.check_identity()
     }
 }

@@ -1,6 +1,7 @@
 //! The store: opening, and the contract.
 
 use std::{
+    convert::Infallible,
     fmt,
     ops::ControlFlow,
     sync::Arc,
@@ -233,8 +234,8 @@ fn write(shared: &Arc<Shared>, max_bytes: usize) -> Result<Writer, OpenError> {
     let id = transactional_id(config.topic());
     let session = Session::open(config, &id, max_bytes)
         .map_err(|cause| OpenError::kafka(config, doing, cause))?;
-    let claim = Uuid::new_v4();
-    let key = claim.to_string();
+    let writer_id = Uuid::new_v4();
+    let key = writer_id.to_string();
     let record = Record {
         topic: config.topic(),
         partition: Some(0),
@@ -242,17 +243,19 @@ fn write(shared: &Arc<Shared>, max_bytes: usize) -> Result<Writer, OpenError> {
         value: b"",
         headers: record::mark(record::WRITER),
     };
-    match session.transact(vec![record]) {
+    // Read behind it, so that where it came to is not asked.
+    match session.transact(vec![record], |_| Ok::<(), Infallible>(())) {
         Outcome::Stored(_) => {}
+        Outcome::Withdrawn(never) => match never {},
         Outcome::Nothing(trouble) | Outcome::Unknown(trouble) => {
             return Err(OpenError::kafka(config, doing, trouble.cause));
         }
     }
     shared.settle(|| true).map_err(|error| unreadable(config, error))?;
-    if shared.index().writer() != Some(claim) {
+    if shared.index().writer() != Some(writer_id) {
         return Err(OpenError::Fenced { topic: config.topic().to_owned() });
     }
-    Writer::start(shared, session, claim, max_bytes).map_err(|error| no_thread(config, &error))
+    Writer::start(shared, session, writer_id, max_bytes).map_err(|error| no_thread(config, &error))
 }
 
 /// Reads to the end of what is decided, and follows from there.
@@ -326,6 +329,7 @@ impl EventStore for KafkaStore {
             Capability::LongNumbers,
             Capability::Nul,
             Capability::Restore,
+            Capability::Sole,
         ])
     }
 }

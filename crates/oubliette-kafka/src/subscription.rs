@@ -36,6 +36,7 @@ pub(crate) fn subscribe(
     after: Option<Position>,
     filter: Filter,
 ) -> Subscription {
+    let asked = after;
     let after = match after.map(offset_of).transpose() {
         Ok(after) => after,
         Err(error) => return stream::iter([Err(error)]).boxed(),
@@ -43,6 +44,7 @@ pub(crate) fn subscribe(
     let state = State {
         head: shared.head.subscribe(),
         shared,
+        asked,
         next: after.map_or(0, |after| after.saturating_add(1)),
         catching_up_to: None,
         caught_up: false,
@@ -66,6 +68,8 @@ pub(crate) fn subscribe(
 struct State {
     shared: Arc<Shared>,
     head: watch::Receiver<u64>,
+    /// The position that was named, until it is known to be one of this store's.
+    asked: Option<Position>,
     /// The first offset that was not looked at yet.
     next: u64,
     /// One behind the last event that was there at the start.
@@ -85,6 +89,13 @@ impl State {
                 return event.map(Delivery::Event);
             }
             let head = *self.head.borrow_and_update();
+            if let Some(asked) = self.asked {
+                // What is known here may be behind what the writer wrote.
+                if self.next > head && self.next > self.end_of_topic().await? {
+                    return Err(StoreError::ForeignPosition(asked));
+                }
+                self.asked = None;
+            }
             let target = *self.catching_up_to.get_or_insert(head);
             if !self.caught_up && self.next >= target {
                 self.caught_up = true;
@@ -115,6 +126,21 @@ impl State {
         }
     }
 
+    /// One behind the topic's last record, as a broker says.
+    async fn end_of_topic(&self) -> Result<u64, StoreError> {
+        loop {
+            let shared = Arc::clone(&self.shared);
+            match blocking(move || shared.ends())?.await.map_err(TaskError::from)? {
+                Ok(ends) => return Ok(ends.end),
+                Err(error) if error.is_temporary() => {
+                    tracing::warn!(%error, "a subscription waits for Kafka");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     async fn fetch(
         &mut self,
         last: u64,
@@ -127,8 +153,8 @@ impl State {
                 None => shared.cursors.make(Purpose::Follow)?,
             };
             let page =
-                forwards(&shared, &mut cursor, (first, last), PAGE, Some(&filter), &cancelled)?;
-            Ok((page, cursor))
+                forwards(&shared, &mut cursor, (first, last), PAGE, Some(&filter), &cancelled);
+            Ok((page.map_err(|error| shared.explain(error))?, cursor))
         };
         match blocking(read)?.await.map_err(TaskError::from)? {
             Ok((page, cursor)) => {

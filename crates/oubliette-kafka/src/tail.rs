@@ -43,11 +43,13 @@ fn run(shared: &Weak<Shared>) {
 }
 
 /// Takes what comes within a moment.
-fn follow(shared: &Shared, cursor: &mut Option<Cursor>) -> Result<(), KafkaError> {
-    let cursor = match cursor {
+fn follow(shared: &Shared, following: &mut Option<Cursor>) -> Result<(), KafkaError> {
+    let cursor = match &mut *following {
         Some(cursor) => cursor,
         none => {
             let mut cursor = shared.cursors.make(Purpose::Follow)?;
+            // Meanwhile another topic may have come by this name, and be longer.
+            shared.check_identity()?;
             cursor.jump_to(shared.index().end())?;
             none.insert(cursor)
         }
@@ -55,6 +57,8 @@ fn follow(shared: &Shared, cursor: &mut Option<Cursor>) -> Result<(), KafkaError
     if let Met::Record(record) = cursor.poll(Duration::from_millis(100))? {
         let offset = u64::try_from(record.offset()).unwrap_or(0);
         shared.take(offset, &record)?;
+    } else if cursor.was_interrupted() {
+        *following = None;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The thread that writes. It serves all appends that wait at the same moment with one transaction, each of which is
-//! decided by itself, and finds out what became of a transaction before it answers.
+//! decided by itself, and finds out what became of a transaction before it answers. Where the broker refuses one of them,
+//! they are tried one by one.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,7 @@ use crate::{
     error::KafkaError,
     plan::{Group, Plan, Reply, Task},
     record::{self, Outbound},
-    session::{Outcome, Record, Session},
+    session::{Arrival, Outcome, Record, Session, Trouble},
     shared::Shared,
     tail,
 };
@@ -24,13 +25,17 @@ use crate::{
 /// This many appends may wait before the next has to.
 const WAITING: usize = 1_024;
 /// Who takes over says so in the topic within this time.
-const CLAIM: Duration = Duration::from_secs(2);
+const TAKEOVER: Duration = Duration::from_secs(2);
 
 type Answer = Result<Vec<Appended>, StoreError>;
 
 struct Request {
     task: Task,
     answer: oneshot::Sender<Answer>,
+    /// A transaction that it shared was refused: it is tried by itself.
+    alone: bool,
+    /// Its transaction was thrown away, because the session had lapsed.
+    repeated: bool,
 }
 
 /// The way to the thread.
@@ -45,7 +50,7 @@ struct Desk {
     requests: mpsc::Receiver<Request>,
     session: Option<Session>,
     /// The id by which the topic says that we write.
-    claim: Uuid,
+    writer_id: Uuid,
     max_bytes: usize,
     /// Why nothing is written any more.
     ended: Option<KafkaError>,
@@ -53,21 +58,21 @@ struct Desk {
 
 /// A task whose events are being written.
 struct Draft {
+    request: Request,
     events: Vec<Outbound>,
     reply: Reply,
-    answer: oneshot::Sender<Answer>,
 }
 
 impl Writer {
     pub(crate) fn start(
         shared: &Arc<Shared>,
         session: Session,
-        claim: Uuid,
+        writer_id: Uuid,
         max_bytes: usize,
     ) -> Result<Self, std::io::Error> {
         let (sender, requests) = mpsc::channel(WAITING);
         let (shared, session) = (Arc::downgrade(shared), Some(session));
-        let desk = Desk { shared, requests, session, claim, max_bytes, ended: None };
+        let desk = Desk { shared, requests, session, writer_id, max_bytes, ended: None };
         thread::Builder::new().name("oubliette-kafka".to_owned()).spawn(move || desk.run())?;
         Ok(Self { requests: sender })
     }
@@ -76,7 +81,8 @@ impl Writer {
     pub(crate) async fn commit(&self, task: Task) -> Answer {
         let (answer, answered) = oneshot::channel();
         let gone = |_| StoreError::from(KafkaError::Stopped);
-        self.requests.send(Request { task, answer }).await.map_err(|_| gone(()))?;
+        let request = Request { task, answer, alone: false, repeated: false };
+        self.requests.send(request).await.map_err(|_| gone(()))?;
         answered.await.map_err(|_| gone(()))?
     }
 }
@@ -108,39 +114,55 @@ impl Desk {
     /// Takes as many of those that wait as fit into one transaction, and answers them.
     fn serve(&mut self, shared: &Arc<Shared>, waiting: &mut VecDeque<Request>) {
         let (mut group, mut drafts) = (Group::default(), Vec::new());
-        while let Some(Request { task, answer }) = waiting.pop_front() {
+        while let Some(request) = waiting.pop_front() {
             // Nobody waits for it, and nothing was begun.
-            if answer.is_closed() {
+            if request.answer.is_closed() {
                 continue;
             }
-            let plan = group.plan(&shared.index(), &task);
+            let plan = match request.alone && !drafts.is_empty() {
+                true => Plan::Wait,
+                false => group.plan(&shared.index(), &request.task),
+            };
             match plan {
-                Plan::Answer(answered) => drop(answer.send(answered)),
+                Plan::Answer(answered) => drop(request.answer.send(answered)),
                 Plan::Wait => {
-                    waiting.push_front(Request { task, answer });
+                    waiting.push_front(request);
                     break;
                 }
                 Plan::Write(events, reply) => match &self.ended {
-                    Some(error) => drop(answer.send(Err(error.clone().into()))),
+                    Some(error) => drop(request.answer.send(Err(error.clone().into()))),
                     None => {
+                        let alone = request.alone;
                         group.add(&events);
-                        drafts.push(Draft { events, reply, answer });
+                        drafts.push(Draft { request, events, reply });
+                        if alone {
+                            break;
+                        }
                     }
                 },
             }
         }
         if !drafts.is_empty() {
-            self.commit(shared, drafts);
+            self.commit(shared, drafts, waiting);
         }
     }
 
-    fn commit(&mut self, shared: &Arc<Shared>, drafts: Vec<Draft>) {
-        if self.session.is_none()
-            && let Err(error) = self.reopen(shared, false)
-        {
-            // Nothing was sent yet.
-            self.end_if_permanent(shared, &error);
-            return refuse(drafts, &error);
+    fn commit(
+        &mut self,
+        shared: &Arc<Shared>,
+        drafts: Vec<Draft>,
+        waiting: &mut VecDeque<Request>,
+    ) {
+        // Nothing was sent yet.
+        if self.session.is_none() {
+            return match self.reopen(shared, false) {
+                // What others wrote meanwhile may come before these.
+                Ok(()) => plan_again(drafts, waiting, |_| ()),
+                Err(error) => {
+                    self.end_if_permanent(shared, &error);
+                    refuse(drafts, &error);
+                }
+            };
         }
         let Some(session) = &self.session else {
             return refuse(drafts, &KafkaError::Stopped);
@@ -158,26 +180,20 @@ impl Desk {
             value: event.data.as_bytes(),
             headers: event.headers(record::EVENT, &[]),
         });
-        match session.transact(records.collect()) {
-            Outcome::Stored(offsets) if is_alone(shared, &offsets) => {
-                stored(shared, drafts, &offsets);
+        match session.transact(records.collect(), |arrivals| is_behind(shared, arrivals)) {
+            Outcome::Stored(arrivals) if is_alone(shared, &arrivals) => {
+                stored(shared, drafts, &arrivals);
             }
             // Somebody wrote between: whether ours follow is found out as by whoever reads the topic.
             Outcome::Stored(_) => self.find_out(shared, drafts, false),
-            Outcome::Nothing(trouble) => {
-                if !trouble.usable {
-                    self.session = None;
-                }
-                let mut error = KafkaError::NotStored { source: trouble.cause };
-                if trouble.fenced {
-                    tracing::warn!("Kafka does not take this writer's transactions any more");
-                    // Otherwise the broker gave up waiting: the next append begins anew.
-                    if let Err(taken @ KafkaError::TakenOver { .. }) = self.reopen(shared, true) {
-                        error = taken;
-                    }
-                }
+            Outcome::Withdrawn(error) => {
+                self.session = None;
                 self.end_if_permanent(shared, &error);
                 refuse(drafts, &error);
+            }
+            Outcome::Nothing(trouble) => {
+                self.session = None;
+                self.nothing(shared, drafts, waiting, trouble);
             }
             Outcome::Unknown(trouble) => {
                 tracing::warn!(cause = %trouble.cause, "whether events were stored is being asked");
@@ -187,13 +203,45 @@ impl Desk {
         }
     }
 
+    /// Nothing of these is stored: they are tried again where that may help, or refused.
+    fn nothing(
+        &mut self,
+        shared: &Arc<Shared>,
+        drafts: Vec<Draft>,
+        waiting: &mut VecDeque<Request>,
+        Trouble { cause, fenced }: Trouble,
+    ) {
+        if cause.is_refusal() {
+            return match drafts.len() {
+                1 => refuse(drafts, &KafkaError::Refused { source: cause }),
+                // One of them is, and which one is not said.
+                _ => plan_again(drafts, waiting, |request| request.alone = true),
+            };
+        }
+        if cause.is_lapse() && drafts.iter().all(|draft| !draft.request.repeated) {
+            tracing::debug!(%cause, "this writer's session had lapsed");
+            return plan_again(drafts, waiting, |request| request.repeated = true);
+        }
+        let mut error = KafkaError::NotStored { source: cause };
+        if fenced {
+            tracing::warn!("Kafka does not take this writer's transactions any more");
+            // Otherwise the broker gave up waiting: the next append begins anew.
+            match self.reopen(shared, true) {
+                Err(permanent) if !permanent.is_temporary() => error = permanent,
+                _ => {}
+            }
+        }
+        self.end_if_permanent(shared, &error);
+        refuse(drafts, &error);
+    }
+
     /// Opens a session again, unless another writer was opened meanwhile. Afterwards every transaction that this
     /// writer began is decided, and in the index where it was committed.
     fn reopen(&mut self, shared: &Arc<Shared>, fenced: bool) -> Result<(), KafkaError> {
         let config = &shared.config;
         let open = || !self.requests.is_closed();
         let taken = || KafkaError::TakenOver { topic: config.topic().to_owned() };
-        let is_ours = || shared.index().writer() == Some(self.claim);
+        let is_ours = || shared.index().writer() == Some(self.writer_id);
         let began = Instant::now();
         loop {
             // Not to the end: a transaction of ours may be open there, which only a new session ends. One who took over
@@ -202,11 +250,13 @@ impl Desk {
             if !is_ours() {
                 return Err(taken());
             }
-            if !fenced || began.elapsed() > CLAIM || !open() {
+            if !fenced || began.elapsed() > TAKEOVER || !open() {
                 break;
             }
             thread::sleep(Duration::from_millis(100));
         }
+        // Nor is the writer of another topic of this name ended.
+        shared.check_identity()?;
         let id = transactional_id(config.topic());
         let session = Session::open(config, &id, self.max_bytes);
         let session = session.map_err(|source| match source.is_denied() {
@@ -260,7 +310,7 @@ impl Desk {
                 Some(offsets) => Ok(draft.reply.of(&draft.events, &offsets)),
                 None => Err(error.clone().into()),
             };
-            drop(draft.answer.send(answered));
+            drop(draft.request.answer.send(answered));
         }
     }
 
@@ -270,6 +320,9 @@ impl Desk {
         }
         tracing::error!(%error, "this writer has ended");
         (self.ended, self.session) = (Some(error.clone()), None);
+        if matches!(error, KafkaError::Lost { .. }) {
+            return shared.stop(error.clone());
+        }
         // What the other writes can still be read.
         if let Err(error) = tail::start(shared) {
             tracing::error!(%error, "reading does not go on");
@@ -277,27 +330,48 @@ impl Desk {
     }
 }
 
-/// Whether no record of anybody else's came before the last of these since we looked. The mark of the transaction
-/// before takes one offset.
-fn is_alone(shared: &Shared, offsets: &[u64]) -> bool {
-    let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return true };
-    let next_to_each_other = last.checked_sub(*first) == Some(offsets.len() as u64 - 1);
-    next_to_each_other && *first <= shared.index().end() + 1
+/// Whether these come behind all that is known of the topic: it did not lose its end, and is no other of the same name.
+fn is_behind(shared: &Shared, arrivals: &[Arrival]) -> Result<(), KafkaError> {
+    let end = shared.index().end();
+    match arrivals.iter().map(|arrival| arrival.offset).min() {
+        Some(offset) if offset < end => {
+            Err(KafkaError::Lost { topic: shared.config.topic().to_owned(), offset })
+        }
+        // Somebody wrote between, or it is another topic that has become longer.
+        Some(offset) if offset > end + 1 => shared.check_identity(),
+        _ => Ok(()),
+    }
 }
 
-fn stored(shared: &Arc<Shared>, drafts: Vec<Draft>, offsets: &[u64]) {
-    let mut rest = offsets;
+/// Whether no record of anybody else's came before the last of these since we looked. The mark of the transaction
+/// before takes one offset.
+fn is_alone(shared: &Shared, arrivals: &[Arrival]) -> bool {
+    let (Some(first), Some(last)) = (arrivals.first(), arrivals.last()) else { return true };
+    let next_to_each_other =
+        last.offset.checked_sub(first.offset) == Some(arrivals.len() as u64 - 1);
+    next_to_each_other && first.offset <= shared.index().end() + 1
+}
+
+/// Back to where they waited, in their order.
+fn plan_again(drafts: Vec<Draft>, waiting: &mut VecDeque<Request>, mark: impl Fn(&mut Request)) {
+    for Draft { mut request, .. } in drafts.into_iter().rev() {
+        mark(&mut request);
+        waiting.push_front(request);
+    }
+}
+
+fn stored(shared: &Arc<Shared>, drafts: Vec<Draft>, arrivals: &[Arrival]) {
+    let offsets: Vec<u64> = arrivals.iter().map(|arrival| arrival.offset).collect();
+    let mut rest = &offsets[..];
     let mut answers = Vec::with_capacity(drafts.len());
     shared.change(|index| {
-        for Draft { events, reply, answer } in drafts {
+        for Draft { request, events, reply } in drafts {
             let (own, others) = rest.split_at(events.len().min(rest.len()));
             rest = others;
             for (event, offset) in events.iter().zip(own) {
-                let Outbound { stream, revision, id, .. } = event;
-                let place = record::Place { stream: stream.clone(), revision: *revision, id: *id };
-                index.add(*offset, place);
+                index.add(*offset, event.place());
             }
-            answers.push((answer, reply.of(&events, own)));
+            answers.push((request.answer, reply.of(&events, own)));
         }
     });
     for (answer, done) in answers {
@@ -307,6 +381,6 @@ fn stored(shared: &Arc<Shared>, drafts: Vec<Draft>, offsets: &[u64]) {
 
 fn refuse(drafts: Vec<Draft>, error: &KafkaError) {
     for draft in drafts {
-        drop(draft.answer.send(Err(error.clone().into())));
+        drop(draft.request.answer.send(Err(error.clone().into())));
     }
 }

@@ -33,6 +33,7 @@ const CAPABILITIES: Capabilities = Capabilities::of(&[
     Capability::Verbatim,
     Capability::LongNumbers,
     Capability::Nul,
+    Capability::Sole,
 ]);
 
 /// Events in KurrentDB, or in EventStoreDB since 22.6. A clone is the same store. **Not yet run against a server.**

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use crate::{
     event::{Found, Pair, incoming, pair},
+    link::Failed,
     pages::{Ask, PAGE},
     store::Inner,
 };
@@ -31,6 +32,7 @@ pub(crate) fn subscribe(
     after: Option<Position>,
     filter: Filter,
 ) -> Subscription {
+    let asked = after;
     let seen = match after.map(pair).transpose() {
         Ok(seen) => seen,
         Err(error) => return stream::iter([Err(error)]).boxed(),
@@ -38,6 +40,7 @@ pub(crate) fn subscribe(
     let state = State {
         inner,
         filter,
+        asked,
         seen,
         ready: Vec::new().into_iter(),
         end: false,
@@ -59,6 +62,8 @@ pub(crate) fn subscribe(
 struct State {
     inner: Arc<Inner>,
     filter: Filter,
+    /// The position that was named, until it is known to be one of this store's.
+    asked: Option<Position>,
     /// The last position that was looked at.
     seen: Option<Pair>,
     ready: vec::IntoIter<Found>,
@@ -95,6 +100,18 @@ impl State {
     }
 
     async fn fetch(&mut self) -> Result<(), StoreError> {
+        if let Some(asked) = self.asked {
+            let last = Ask::All { beyond: None, backwards: true };
+            let page = match self.inner.source.attempt(&last, 1).await {
+                Ok(page) => page,
+                Err(failed) => return self.bear(failed, &last).await,
+            };
+            let last = page.found.first().and_then(|last| last.position);
+            if last.is_some() && last < self.seen {
+                return Err(StoreError::ForeignPosition(asked));
+            }
+            self.asked = None;
+        }
         let ask = Ask::All { beyond: self.seen, backwards: false };
         match self.inner.source.attempt(&ask, PAGE).await {
             Ok(page) => {
@@ -105,14 +122,18 @@ impl State {
                 self.ready = page.found.into_iter();
                 Ok(())
             }
-            // For as long as it takes: whoever does not want to wait drops the subscription.
-            Err(failed) if failed.is_lost() => {
-                let server = &self.inner.source.link.address.servers;
-                tracing::warn!(%server, "a subscription waits for the server: {failed:?}");
-                sleep(LOST).await;
-                Ok(())
-            }
-            Err(failed) => Err(self.inner.read_failed(failed, &ask).into()),
+            Err(failed) => self.bear(failed, &ask).await,
         }
+    }
+
+    /// Waits for a server that is away, for as long as it takes: whoever does not want to wait drops the subscription.
+    async fn bear(&self, failed: Failed, ask: &Ask) -> Result<(), StoreError> {
+        if !failed.is_lost() {
+            return Err(self.inner.read_failed(failed, ask).into());
+        }
+        let server = &self.inner.source.link.address.servers;
+        tracing::warn!(%server, "a subscription waits for the server: {failed:?}");
+        sleep(LOST).await;
+        Ok(())
     }
 }

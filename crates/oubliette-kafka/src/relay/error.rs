@@ -8,6 +8,17 @@ use crate::error::{Cause, OpenError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
+    /// There is no such topic.
+    #[error(
+        "Kafka shows no topic {topic}: make it by Kafka's own tools, with as many partitions as consumers need and \
+         cleanup.policy = {policy}, or grant this program `Describe` on it"
+    )]
+    Missing {
+        /// The topic.
+        topic: String,
+        /// What its `cleanup.policy` must be.
+        policy: &'static str,
+    },
     /// A topic cannot be used.
     #[error("the relay's topic cannot be used")]
     Topic(#[from] OpenError),
@@ -26,6 +37,26 @@ pub enum RelayError {
          relay came is not known. Say it with `starting_after`, and let the topic keep events for longer"
     )]
     Expired {
+        /// The topic.
+        topic: String,
+    },
+    /// The topic is not what it was while this relay ran.
+    #[error(
+        "topic {topic} has lost events that this relay had sent: its end was cut off, or it was made anew. Nothing more was \
+         sent. Make it anew with nothing in it and start the relay again, which then begins at the first event, or restore \
+         it from a copy"
+    )]
+    Lost {
+        /// The topic.
+        topic: String,
+    },
+    /// Partitions were added since the relay began to write to the topic.
+    #[error(
+        "partitions were added to topic {topic}: streams would go on in other partitions than they are in, and consumers get \
+         their events out of order. Nothing more was sent. Relay to a topic that is made with as many partitions as are \
+         needed, or, where consumers can bear it, say so by `with_added_partitions`"
+    )]
+    Partitions {
         /// The topic.
         topic: String,
     },
@@ -63,7 +94,12 @@ impl RelayError {
             Self::Store(error) => error.is_temporary(),
             Self::Kafka { source } => !source.is_denied(),
             Self::Task(error) => error.is_temporary(),
-            Self::TakenOver { .. } | Self::Expired { .. } | Self::TooLarge { .. } => false,
+            Self::Missing { .. }
+            | Self::TakenOver { .. }
+            | Self::Expired { .. }
+            | Self::Lost { .. }
+            | Self::Partitions { .. }
+            | Self::TooLarge { .. } => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The relay: copies an event store into a topic, and goes on where it stopped.
 
 mod error;
+mod floors;
 mod resume;
 
 use std::{
@@ -17,6 +18,8 @@ use oubliette::{
     store::{Delivery, EventStore, Filter, StoreError},
 };
 use rdkafka::Message;
+
+use floors::Floors;
 
 use crate::{
     KafkaConfig, NotOurs,
@@ -62,6 +65,7 @@ pub struct Relay {
     config: KafkaConfig,
     forgotten: Option<String>,
     after: Option<Position>,
+    takes_added_partitions: bool,
 }
 
 /// How far a relay came.
@@ -85,7 +89,8 @@ pub fn relayed<M: Message>(message: &M) -> Result<RecordedEvent, NotOurs> {
 impl Relay {
     /// A relay from this store, beneath the layer, to this topic. Nothing happens before it runs.
     pub fn new(store: impl EventStore, config: KafkaConfig) -> Self {
-        Self { store: Arc::new(store), config, forgotten: None, after: None }
+        let (store, forgotten, after) = (Arc::new(store), None, None);
+        Self { store, config, forgotten, after, takes_added_partitions: false }
     }
 
     /// The same, that also writes each tombstone to a compacted topic, keyed by its reference: a cache reads that from
@@ -100,6 +105,14 @@ impl Relay {
     #[must_use]
     pub fn starting_after(mut self, position: Position) -> Self {
         self.after = Some(position);
+        self
+    }
+
+    /// The same, that goes on where partitions were added to the topic. Keys move with them: of a stream the later events may
+    /// then be in another partition than the earlier, and a consumer gets them in any order.
+    #[must_use]
+    pub fn with_added_partitions(mut self) -> Self {
+        self.takes_added_partitions = true;
         self
     }
 
@@ -130,6 +143,9 @@ impl Relay {
             match self.go(standing, to_the_end).await {
                 Ok(()) => return Ok(()),
                 Err(Stop::Fenced) => standing.fenced = true,
+                Err(Stop::For(RelayError::Partitions { .. })) if self.takes_added_partitions => {
+                    standing.partitions = None;
+                }
                 Err(Stop::For(error)) => {
                     let waited = standing.since.elapsed();
                     // Brokers that are being started say this and that for a while.
@@ -138,9 +154,8 @@ impl Relay {
                             && waited < LOST
                             && matches!(
                                 error,
-                                RelayError::Topic(
-                                    OpenError::Missing { .. } | OpenError::Kafka { .. }
-                                )
+                                RelayError::Missing { .. }
+                                    | RelayError::Topic(OpenError::Kafka { .. })
                             );
                     // Whoever asked for an end is told after a while.
                     if !is_passing || to_the_end && waited > self.config.patience() {
@@ -154,10 +169,18 @@ impl Relay {
     }
 
     async fn go(&self, standing: &mut Standing, to_the_end: bool) -> Result<(), Stop> {
-        let (session, topics, last) = self.begin(standing).await?;
+        let (mut sending, last) = self.begin(standing).await?;
+        // What this relay sent, or found, is there still.
+        if last < standing.relayed {
+            return Err(RelayError::Lost { topic: self.config.topic().to_owned() }.into());
+        }
+        let partitions = sending.floors.partitions();
+        if *standing.partitions.get_or_insert(partitions) != partitions {
+            return Err(RelayError::Partitions { topic: self.config.topic().to_owned() }.into());
+        }
         (standing.has_begun, standing.fenced, standing.since) = (true, false, Instant::now());
-        standing.progress.last = last.or(self.after);
-        let session = Arc::new(session);
+        (standing.relayed, standing.progress.last) = (last, last.or(self.after));
+        let max_bytes = sending.max_bytes;
         let mut deliveries = self.store.subscribe(last.or(self.after), Filter::default());
         let mut batch = Batch::default();
         loop {
@@ -168,7 +191,7 @@ impl Relay {
             };
             match delivery {
                 Some(Some(Ok(Delivery::Event(event)))) => {
-                    batch.add(event, &topics);
+                    batch.add(event, self.config.topic(), max_bytes);
                     continue;
                 }
                 Some(Some(Ok(Delivery::CaughtUp))) => batch.caught_up = true,
@@ -184,14 +207,14 @@ impl Relay {
             if let Some(last) = events.last().map(|event| event.position) {
                 let count = events.len() as u64;
                 standing.attempted = standing.attempted.max(Some(last));
-                let (session, topics) = (Arc::clone(&session), topics.clone());
-                let send = blocking(move || send(&session, &topics, events));
-                send.map_err(RelayError::from)?
+                let send = blocking(move || sending.send(events));
+                sending = send
+                    .map_err(RelayError::from)?
                     .await
                     .map_err(TaskError::from)
                     .map_err(RelayError::from)??;
                 standing.progress.events += count;
-                standing.progress.last = Some(last);
+                (standing.relayed, standing.progress.last) = (Some(last), Some(last));
                 standing.since = Instant::now();
             }
             if let Some(error) = too_large {
@@ -204,51 +227,67 @@ impl Relay {
     }
 
     /// Ends the relay before, and finds how far it came.
-    async fn begin(
-        &self,
-        standing: &Standing,
-    ) -> Result<(Session, Topics, Option<Position>), Stop> {
+    async fn begin(&self, standing: &Standing) -> Result<(Sending, Option<Position>), Stop> {
         let config = &self.config;
         config.check().map_err(RelayError::from)?;
-        let found = topic::ask(config, config.topic()).await.map_err(RelayError::from)?;
+        let found = found(config, config.topic(), "delete").await?;
         found.check_for_relay(config.topic()).map_err(RelayError::from)?;
         let mut max_bytes = found.max_bytes;
-        if let Some(forgotten) = &self.forgotten {
-            let found = topic::ask(config, forgotten).await.map_err(RelayError::from)?;
-            found.check_for_forgotten(forgotten).map_err(RelayError::from)?;
+        let mut forgotten = None;
+        if let Some(topic) = &self.forgotten {
+            let found = self::found(config, topic, "compact").await?;
+            found.check_for_forgotten(topic).map_err(RelayError::from)?;
             max_bytes = max_bytes.min(found.max_bytes);
+            forgotten = Some((topic.clone(), found.partitions));
         }
-        let topics = Topics {
-            events: config.topic().into(),
-            forgotten: self.forgotten.as_deref().map(Into::into),
-            max_bytes,
-        };
         let (config, partitions) = (config.clone(), found.partitions);
-        let (is_said, fenced, attempted) =
-            (self.after.is_some(), standing.fenced, standing.attempted);
+        // Where this relay has come further since, that is no word to begin again.
+        let is_said = self.after.is_some() && standing.relayed.is_none();
+        let (fenced, attempted) = (standing.fenced, standing.attempted);
+        let takes_added_partitions = self.takes_added_partitions;
         let open = blocking(move || {
             // The brokers also end the transactions of a relay that they did not hear from for long. Another relay is
             // one that has come further.
-            if fenced && resume::last(&config, partitions)? > attempted {
+            if fenced && resume::ask(&config, partitions)?.last > attempted {
                 return Err(RelayError::TakenOver { topic: config.topic().to_owned() });
             }
             let id = format!("oubliette-relay-{}", config.topic());
             let session = Session::open(&config, &id, max_bytes).map_err(|cause| {
                 OpenError::kafka(&config, "writing transactions to the topic", cause)
             })?;
-            let last = match resume::last(&config, partitions) {
-                Err(RelayError::Expired { .. }) if is_said => None,
-                last => last?,
-            };
-            Ok::<_, RelayError>((session, last))
+            let found = resume::ask(&config, partitions)?;
+            if found.is_expired && !is_said {
+                return Err(RelayError::Expired { topic: config.topic().to_owned() });
+            }
+            if found.has_moved && !takes_added_partitions {
+                return Err(RelayError::Partitions { topic: config.topic().to_owned() });
+            }
+            let mut floors = Floors::new(config.topic(), found.ends);
+            if let Some((topic, partitions)) = forgotten {
+                let ends = resume::ends(&config, &topic, partitions)?;
+                floors = floors.with_forgotten(topic, ends);
+            }
+            Ok::<_, RelayError>((Sending { session, floors, max_bytes }, found.last))
         });
         let opened = open.map_err(RelayError::from)?.await;
         let opened = opened.map_err(TaskError::from).map_err(RelayError::from)?;
         match opened {
-            Ok((session, last)) => Ok((session, topics, last)),
+            Ok(begun) => Ok(begun),
             Err(RelayError::Topic(OpenError::Fenced { .. })) => Err(Stop::Fenced),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What Kafka says of a topic of the relay's.
+async fn found(
+    config: &KafkaConfig,
+    topic: &str,
+    policy: &'static str,
+) -> Result<topic::Topic, RelayError> {
+    match topic::ask(config, topic).await {
+        Err(OpenError::Missing { topic }) => Err(RelayError::Missing { topic, policy }),
+        found => Ok(found?),
     }
 }
 
@@ -265,8 +304,12 @@ impl fmt::Debug for Relay {
 /// How a relay stands, from one session to the next.
 struct Standing {
     progress: Progress,
+    /// The last position that was in the topic.
+    relayed: Option<Position>,
     /// The last position that it tried to send, stored or not.
     attempted: Option<Position>,
+    /// How many partitions the topic had at first.
+    partitions: Option<usize>,
     fenced: bool,
     has_begun: bool,
     /// When something last went well.
@@ -276,7 +319,9 @@ struct Standing {
 impl Standing {
     fn new() -> Self {
         let (progress, since) = (Progress::default(), Instant::now());
-        Self { progress, attempted: None, fenced: false, has_begun: false, since }
+        let (relayed, attempted, partitions) = (None, None, None);
+        let (fenced, has_begun) = (false, false);
+        Self { progress, relayed, attempted, partitions, fenced, has_begun, since }
     }
 }
 
@@ -296,10 +341,10 @@ impl From<RelayError> for Stop {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Topics {
-    events: Arc<str>,
-    forgotten: Option<Arc<str>>,
+/// What a relay sends by, from its start to its next error.
+struct Sending {
+    session: Session,
+    floors: Floors,
     max_bytes: usize,
 }
 
@@ -321,12 +366,12 @@ impl Batch {
             || self.bytes >= BYTES
     }
 
-    fn add(&mut self, event: RecordedEvent, topics: &Topics) {
+    fn add(&mut self, event: RecordedEvent, topic: &str, most: usize) {
         let data = event.data.as_ref().map_or(0, |data| data.as_bytes().len());
         let bytes =
             record::size_of(data, event.metadata.as_ref(), &event.stream, &event.event_type);
-        if bytes > topics.max_bytes {
-            let (id, topic, most) = (event.id, topics.events.to_string(), topics.max_bytes);
+        if bytes > most {
+            let (id, topic) = (event.id, topic.to_owned());
             self.too_large = Some(RelayError::TooLarge { id, topic, bytes, most });
             return;
         }
@@ -355,6 +400,8 @@ impl Sent {
         let outbound = Outbound {
             stream: event.stream,
             revision: event.revision,
+            // Whoever reads a relay's topic goes by positions.
+            after: record::before(event.revision),
             id: event.id,
             event_type: event.event_type,
             recorded: event.recorded,
@@ -367,28 +414,36 @@ impl Sent {
     }
 }
 
-fn send(session: &Session, topics: &Topics, events: Vec<RecordedEvent>) -> Result<(), Stop> {
-    let sent: Vec<Sent> = events.into_iter().filter_map(Sent::of).collect();
-    let mut records = Vec::with_capacity(sent.len());
-    for Sent { outbound, id, position, reference } in &sent {
-        let more = [("id", id.as_str()), ("position", position.as_str())];
-        let mut add = |topic, key, mark| {
-            let (value, headers) = (outbound.data.as_bytes(), outbound.headers(mark, &more));
-            records.push(Record { topic, partition: None, key, value, headers });
-        };
-        add(&topics.events, outbound.stream.as_str().as_bytes(), record::RELAYED);
-        if let (Some(topic), Some(reference)) = (&topics.forgotten, reference) {
-            add(topic, reference.as_bytes(), record::FORGOTTEN);
+impl Sending {
+    fn send(mut self, events: Vec<RecordedEvent>) -> Result<Self, Stop> {
+        let Self { session, floors, .. } = &mut self;
+        let sent: Vec<Sent> = events.into_iter().filter_map(Sent::of).collect();
+        let mut records = Vec::with_capacity(sent.len());
+        let mut topics = Vec::with_capacity(sent.len());
+        for Sent { outbound, id, position, reference } in &sent {
+            let more = [("id", id.as_str()), ("position", position.as_str())];
+            let mut add = |which: floors::Which, key, mark| {
+                let Some(topic) = floors.topic(which) else { return };
+                let (value, headers) = (outbound.data.as_bytes(), outbound.headers(mark, &more));
+                records.push(Record { topic, partition: None, key, value, headers });
+                topics.push(which);
+            };
+            add(floors::Which::Events, outbound.stream.as_str().as_bytes(), record::RELAYED);
+            if let Some(reference) = reference {
+                add(floors::Which::Forgotten, reference.as_bytes(), record::FORGOTTEN);
+            }
         }
-    }
-    match session.transact(records) {
-        Outcome::Stored(_) => Ok(()),
-        Outcome::Nothing(trouble) | Outcome::Unknown(trouble) if trouble.fenced => {
-            Err(Stop::Fenced)
+        match session.transact(records, |arrivals| floors.check(&topics, arrivals)) {
+            Outcome::Stored(arrivals) => floors.raise(&topics, &arrivals),
+            Outcome::Withdrawn(error) => return Err(error.into()),
+            Outcome::Nothing(trouble) | Outcome::Unknown(trouble) if trouble.fenced => {
+                return Err(Stop::Fenced);
+            }
+            // Whether it is there, the topic itself will tell.
+            Outcome::Nothing(trouble) | Outcome::Unknown(trouble) => {
+                return Err(RelayError::Kafka { source: trouble.cause }.into());
+            }
         }
-        // Whether it is there, the topic itself will tell.
-        Outcome::Nothing(trouble) | Outcome::Unknown(trouble) => {
-            Err(RelayError::Kafka { source: trouble.cause }.into())
-        }
+        Ok(self)
     }
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use oubliette::event::Position;
+use rdkafka::{Message, message::BorrowedMessage};
 
-use super::RelayError;
+use super::{RelayError, floors};
 use crate::{
     KafkaConfig,
     config::Purpose,
@@ -20,18 +21,28 @@ use crate::{
 /// So many records are looked at from the end of a partition, then eight times as many.
 const LOOK: u64 = 64;
 
-/// The highest position in the topic. All events before it are there too: they were sent in order, each transaction
-/// whole.
+/// How far a relay came.
+pub(super) struct Found {
+    /// The highest position in the topic. All events before it are there too: they were sent in order, each transaction
+    /// whole.
+    pub(super) last: Option<Position>,
+    /// Where each partition ends.
+    pub(super) ends: Vec<u64>,
+    /// The topic had events, and has none: how far it came is not known.
+    pub(super) is_expired: bool,
+    /// Records are in other partitions than their keys have now: there were fewer.
+    pub(super) has_moved: bool,
+}
+
+/// Asks the topic how far a relay came.
 ///
 /// # Errors
-/// [`RelayError::Expired`] where the topic had events and has none; those of Kafka.
-pub(super) fn last(
-    config: &KafkaConfig,
-    partitions: usize,
-) -> Result<Option<Position>, RelayError> {
+/// Those of Kafka.
+pub(super) fn ask(config: &KafkaConfig, partitions: usize) -> Result<Found, RelayError> {
     let failed = |source| RelayError::Kafka { source };
     let asking = Asking::new(config).map_err(failed)?;
-    let (mut highest, mut was_cut) = (None, false);
+    let (mut highest, mut was_cut, mut has_moved) = (None, false, false);
+    let mut all = Vec::with_capacity(partitions);
     for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
         let began = Instant::now();
         let ends = loop {
@@ -47,13 +58,28 @@ pub(super) fn last(
             thread::sleep(Duration::from_millis(20));
         };
         was_cut |= ends.begins > 0;
-        let found = last_of(config, partition, ends.begins, ends.decided);
+        all.push(ends.decided);
+        let is_moved =
+            |key: &[u8]| i32::try_from(floors::partition(key, partitions)) != Ok(partition);
+        let see = |message: &BorrowedMessage<'_>| has_moved |= message.key().is_some_and(is_moved);
+        let found = last_of(config, partition, ends.begins, ends.decided, see);
         highest = highest.max(found.map_err(|error| failed(cause(error)))?);
     }
-    if highest.is_none() && was_cut {
-        return Err(RelayError::Expired { topic: config.topic().to_owned() });
-    }
-    Ok(highest)
+    let is_expired = highest.is_none() && was_cut;
+    Ok(Found { last: highest, ends: all, is_expired, has_moved })
+}
+
+/// Where the partitions of another topic end.
+pub(super) fn ends(
+    config: &KafkaConfig,
+    topic: &str,
+    partitions: usize,
+) -> Result<Vec<u64>, RelayError> {
+    let failed = |source| RelayError::Kafka { source };
+    let asking = Asking::new(config).map_err(failed)?;
+    (0..i32::try_from(partitions).unwrap_or(i32::MAX))
+        .map(|partition| asking.ends(topic, partition).map(|ends| ends.decided).map_err(failed))
+        .collect()
 }
 
 fn last_of(
@@ -61,6 +87,7 @@ fn last_of(
     partition: i32,
     begins: u64,
     decided: u64,
+    mut see: impl FnMut(&BorrowedMessage<'_>),
 ) -> Result<Option<Position>, KafkaError> {
     if begins >= decided {
         return Ok(None);
@@ -75,7 +102,11 @@ fn last_of(
             end,
             || true,
             |_, message| {
-                last = last.max(record::position(message).ok());
+                let position = record::position(message).ok();
+                if position.is_some() {
+                    see(message);
+                }
+                last = last.max(position);
                 Ok(ControlFlow::Continue(()))
             },
         )?;

@@ -10,11 +10,11 @@ use oubliette_kafka::{
     KafkaConfig, KafkaStore, OpenError,
     rdkafka::{
         ClientConfig, Offset, TopicPartitionList,
-        admin::{AdminClient, AdminOptions},
+        admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
         client::DefaultClientContext,
     },
 };
-use oubliette_servers::free_port;
+use oubliette_servers::{Kafka, free_port};
 
 use crate::{event, make_topic, name, start, start_with};
 
@@ -182,4 +182,83 @@ async fn who_has_no_right_is_told_which() {
     assert!(matches!(error, OpenError::Denied { .. }), "{error:?}");
     // The writer is still the writer.
     store.append_to(&name("account-a"), Any, vec![event(1)]).await.unwrap();
+}
+
+/// Lowers settings of a topic beneath an open store.
+async fn alter(kafka: &Kafka, topic: &str, setting: &str, value: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", kafka.servers()).create().unwrap();
+    let altered = AlterConfig::new(ResourceSpecifier::Topic(topic))
+        .set("retention.ms", "-1")
+        .set("retention.bytes", "-1")
+        .set(setting, value);
+    admin.alter_configs([&altered], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    // The broker takes it a moment later.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_the_broker_refuses_fails_alone_and_what_comes_behind_it_does_not() {
+    let Some(kafka) = start() else { return };
+    let config = KafkaConfig::new(kafka.servers(), kafka.new_topic());
+    let store = KafkaStore::create(config.clone()).await.unwrap();
+    store.append_to(&name("account-a"), Any, vec![event(0)]).await.unwrap();
+    alter(&kafka, config.topic(), "max.message.bytes", "1000").await;
+    let large = NewEvent {
+        data: Json::parse(&format!("\"{}\"", "x".repeat(5_000))).unwrap().into(),
+        ..event(0)
+    };
+    for number in 0..2 {
+        let refused = store.append_to(&name("account-a"), Any, vec![large.clone()]).await;
+        let StoreError::Invalid(why) = refused.unwrap_err() else { panic!("it is not temporary") };
+        assert!(why.contains("max.message.bytes"), "{why}");
+        store.append_to(&name("account-b"), Any, vec![event(number)]).await.unwrap();
+    }
+    // Among those that share its transaction, in an order that stays.
+    let appends = (0..40).map(|number| {
+        let (store, large) = (store.clone(), large.clone());
+        let new = if number == 20 { large } else { event(number) };
+        let stream = name(&format!("account-{}", number % 4));
+        tokio::spawn(async move { store.append_to(&stream, Any, vec![new]).await })
+    });
+    let answers = futures::future::join_all(appends).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        match answer.unwrap() {
+            Err(StoreError::Invalid(_)) if number == 20 => {}
+            Ok(_) if number != 20 => {}
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    let found = crate::all(&store).await;
+    crate::is_sound(&found);
+    assert_eq!(found.len(), 42);
+    // A time that the topic does not take any more.
+    alter(&kafka, config.topic(), "message.timestamp.before.max.ms", "1").await;
+    let refused = store.append_to(&name("account-a"), Any, vec![event(0)]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Invalid(_)), "{refused:?}");
+    alter(&kafka, config.topic(), "max.message.bytes", "1000000").await;
+    store.append_to(&name("account-a"), Any, vec![large]).await.unwrap();
+    assert_eq!(crate::all(&KafkaStore::open(config).await.unwrap()).await.len(), 43);
+}
+
+/// A broker forgets producers that wrote nothing for some days; here for some seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_append_after_a_long_while_is_stored() {
+    let Some(kafka) = start_with(&[
+        ("transactional.id.expiration.ms", "3000"),
+        ("transaction.remove.expired.transaction.cleanup.interval.ms", "500"),
+        ("producer.id.expiration.ms", "2000"),
+        ("producer.id.expiration.check.interval.ms", "500"),
+    ]) else {
+        return;
+    };
+    let store = KafkaStore::create(KafkaConfig::new(kafka.servers(), "bank")).await.unwrap();
+    for number in 0..2 {
+        store.append_to(&name("account-a"), Any, vec![event(number)]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    }
+    store.append_to(&name("account-a"), Any, vec![event(2)]).await.unwrap();
+    let found = crate::all(&store).await;
+    crate::is_sound(&found);
+    assert_eq!(found.len(), 3);
 }

@@ -10,8 +10,10 @@ mod example;
 async fn the_quickstart_runs_twice() {
     let model = Model::start();
     let folder = tempfile::tempdir().unwrap();
-    example::run(&model.url(), folder.path()).await.unwrap();
-    example::run(&model.url(), folder.path()).await.unwrap();
+    // As a program finds it that is pasted into an empty folder: nothing is there.
+    let bank = folder.path().join("bank");
+    example::run(&model.url(), &bank).await.unwrap();
+    example::run(&model.url(), &bank).await.unwrap();
 }
 
 const WARNING: &str = "**Not yet run against a server.**";
