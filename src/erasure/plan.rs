@@ -91,8 +91,9 @@ pub struct Plan {
     /// looked
     /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
     pub owners_unknown: bool,
-    /// Whether events about those who are forgotten may be in clear in streams in which they have no key, and nobody could look:
-    /// the event store had writers before the layer, or has others, and does not read all streams.
+    /// Whether events about those who are forgotten may be in clear in streams in which they have no key, and it cannot be seen: the
+    /// event store had writers before the layer, or has others, and does not read all streams; or it has events in clear of which
+    /// the policy does not say whose they are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clear_unknown: bool,
     /// Where it is done already: the mirrors of the root slot that may still hold a root from before

@@ -14,7 +14,7 @@ use crate::{
         document::{Document, Stored},
         tombstone::{self, Unvouched},
     },
-    policy::{CutEvent, EventFacts},
+    policy::{CutEvent, EventFacts, OWN_STREAMS},
     store::{
         Capability, Direction, EventStore, EventStoreExt, ReadAllOptions, ReadOptions, StoreError,
     },
@@ -199,8 +199,10 @@ impl<S: EventStore> Survey<'_, S> {
             let cut = self.layer.policy().cut(&facts, data, metadata.as_ref());
             let theirs =
                 |cut: CutEvent| cut.parts.iter().any(|part| self.losses.contains(&part.subject));
-            // Whose it is that the policy cannot say, may be theirs.
-            if !looked_into.contains(stream) && cut.map_or(true, theirs) {
+            // One of which the policy cannot say whose it is may be anybody's: told, since it would keep everybody else from
+            // being forgotten.
+            plan.clear_unknown |= cut.is_err();
+            if !looked_into.contains(stream) && cut.is_ok_and(theirs) {
                 *found.entry(stream.clone()).or_default() += 1;
             }
         }
@@ -214,7 +216,8 @@ impl<S: EventStore> Survey<'_, S> {
 
     /// Whether an event has nothing of the layer's, or what looks so and does not read.
     async fn is_in_clear(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
-        if event.is_bookkeeping() {
+        // What others put into the layer's own streams is told by `verify`: no append of anybody's goes there.
+        if event.is_bookkeeping() || event.stream.as_str().starts_with(OWN_STREAMS) {
             return Ok(false);
         }
         if event.is_tombstone() {

@@ -517,8 +517,8 @@ impl<S: EventStore> Layer<S> {
         let is_sole = self.store.capabilities().has(Capability::Sole);
         let known = self.known_sealed(vault).map_err(failed)?;
         let may_be_clear = is_sole && known == KnownSealed::UpTo(None);
-        let reads_all = self.store.capabilities().has(Capability::ReadAll);
-        if !miss_owners && !(may_be_clear && reads_all) {
+        let can_look = may_be_clear && self.store.capabilities().has(Capability::ReadAll);
+        if !(miss_owners || can_look) {
             return Ok(());
         }
         let first = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };

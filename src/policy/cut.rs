@@ -19,7 +19,7 @@ use crate::event::{
 };
 
 /// Names beginning so are the layer's own streams.
-const OWN_STREAMS: &str = "oubliette-";
+pub(crate) const OWN_STREAMS: &str = "oubliette-";
 
 /// What is known of an event besides its content.
 #[derive(Debug, Clone, Copy)]

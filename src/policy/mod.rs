@@ -33,7 +33,7 @@ mod template;
 
 use std::{path::Path, sync::Arc};
 
-pub(crate) use cut::{Body, CutEvent, EventFacts, Part};
+pub(crate) use cut::{Body, CutEvent, EventFacts, OWN_STREAMS, Part};
 pub use error::{PolicyError, PolicyErrors, PolicyRefusal, Problem, Warning};
 pub use explain::{Explanation, SealedFor};
 pub use personal_data::PersonalData;

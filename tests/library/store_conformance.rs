@@ -30,11 +30,14 @@ mod in_sqlite {
     oubliette::conformance_tests!(super::sqlite);
 }
 
-/// Both stores of this package, and their trait that removes events.
-fn stores() -> (tempfile::TempDir, [(Arc<dyn EventStore>, Arc<dyn Purge>); 2]) {
+/// A store, and its trait that removes events.
+type Purging = (Arc<dyn EventStore>, Arc<dyn Purge>);
+
+/// Both stores of this package.
+fn stores() -> (tempfile::TempDir, [Purging; 2]) {
     let folder = tempfile::tempdir().unwrap();
     let (sqlite, memory) = (SqliteStore::create(folder.path()).unwrap(), MemoryStore::new());
-    let stores: [(Arc<dyn EventStore>, Arc<dyn Purge>); 2] = [
+    let stores: [Purging; 2] = [
         (Arc::new(memory.clone()), Arc::new(memory)),
         (Arc::new(sqlite.clone()), Arc::new(sqlite)),
     ];

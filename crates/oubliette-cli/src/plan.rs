@@ -203,8 +203,8 @@ pub(super) fn owners_unknown() -> String {
 }
 
 pub(super) fn clear_unknown() -> String {
-    "it is not known whether anything about them is in clear in streams in which they have no key: this event store does \
-     not read all streams, so that nobody can look there"
+    "it is not known whether anything about them is in clear in streams in which they have no key: the event store does not \
+     read all streams, or has events in clear of which the policy does not say whose they are (`seal-existing` names those)"
         .to_owned()
 }
 

@@ -21,12 +21,10 @@ use crate::{
         document::{Document, Parts, Stored},
         try_tokens,
     },
+    policy::OWN_STREAMS,
     store::{EventStore, StoreError, Unreadable},
     vault::{Tagged, Vault, VaultError},
 };
-
-/// The streams that only the layer may write to begin so.
-const OWN_STREAMS: &str = "oubliette-";
 
 /// After how many events it is told how far it has come.
 const OFTEN: u64 = 512;

@@ -15,7 +15,7 @@ const STREAM: &str = "OUBLIETTE";
 /// two on one server do not get in each other's way.
 pub(super) async fn open(mut url: String, mode: OpenMode) -> Result<OpenedStore, StoreError> {
     let (prefix, replicas) = (taken(&mut url, "prefix"), taken(&mut url, "replicas"));
-    let synced = is_said(taken(&mut url, "synced_always"))?;
+    let synced = is_said(taken(&mut url, "synced_always").as_deref())?;
     if url.contains('?') {
         let why = "behind the address of a NATS server stand `prefix`, `replicas` and `synced_always`, and nothing else";
         return Err(StoreError::backend(false, why));
@@ -42,8 +42,8 @@ pub(super) async fn open(mut url: String, mode: OpenMode) -> Result<OpenedStore,
 }
 
 /// Whether a parameter says yes; its name alone does.
-fn is_said(value: Option<String>) -> Result<bool, StoreError> {
-    match value.as_deref() {
+fn is_said(value: Option<&str>) -> Result<bool, StoreError> {
+    match value {
         Some("" | "true") => Ok(true),
         None | Some("false") => Ok(false),
         Some(_) => {

@@ -65,6 +65,7 @@ impl World {
         // As without it, but for the place of the test, which is nobody's choice.
         let quiet = "oubliette::erasure::witness=error,oubliette::layer::error=off,\
                      oubliette::vault::root::file_system=error,oubliette_postgres::store=error,\
+                     oubliette_postgres::table=error,\
                      oubliette_jetstream::open=error,oubliette_kafka::store=error,\
                      oubliette_kafka::index=error";
         command.env("OUBLIETTE_LOG", format!("warn,{quiet}"));

@@ -414,7 +414,7 @@ async fn a_purged_event_that_is_newer_than_the_backup_says_that_and_not_that_a_h
         write(name).await;
     }
     for name in ["user-private-1", "user-private-3"] {
-        for half in store.events(&super::stream(name), Default::default()).await.unwrap() {
+        for half in store.events(&stream(name), Default::default()).await.unwrap() {
             let RecordedEvent { stream, revision, id, .. } = half;
             assert_eq!(store.remove(vec![Removed { stream, revision, id }]).await.unwrap(), [true]);
         }
@@ -423,7 +423,7 @@ async fn a_purged_event_that_is_newer_than_the_backup_says_that_and_not_that_a_h
     place.restore("copy.age").unwrap();
     let bank = over(place.restored()).await;
     for (name, is_newer) in [("user-1", false), ("user-2", true), ("user-3", true)] {
-        let read = bank.events(&super::stream(name), Default::default()).await.unwrap_err();
+        let read = bank.events(&stream(name), Default::default()).await.unwrap_err();
         let StoreError::Unreadable { unreadable, .. } = read else { panic!("{read}") };
         let expected = if is_newer { Unreadable::UnknownEra } else { Unreadable::HalfMissing };
         assert_eq!(unreadable, expected, "{name}");
