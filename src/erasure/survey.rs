@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Bystander, Plan, Untouched};
 use crate::{
     crypto::Token,
-    event::{Json, KeyId, Payload, Position, RecordedEvent, StreamName, Subject, Tombstone},
+    event::{Json, KeyId, Payload, RecordedEvent, StreamName, Subject, Tombstone},
     layer::{
-        CodecError, EventRef, KnownSealed, Layer, Placement,
+        CodecError, EventRef, KnownSealed, Layer, Placement, SealedTo,
         document::{Document, Stored},
         tombstone::{self, Unvouched},
     },
-    policy::{CutEvent, EventFacts, OWN_STREAMS},
+    policy::{EventFacts, OWN_STREAMS},
     store::{
         Capability, Direction, EventStore, EventStoreExt, ReadAllOptions, ReadOptions, StoreError,
     },
@@ -79,6 +79,18 @@ struct Survey<'a, S> {
     layer: &'a Layer<S>,
     vault: &'a Vault,
     losses: HashSet<Subject>,
+}
+
+/// What is found behind what is known to be sealed.
+#[derive(Default)]
+struct Behind {
+    /// Events in clear of those who are forgotten.
+    theirs: BTreeMap<StreamName, u64>,
+    /// Whether there are some of which the policy cannot say whose they are.
+    unknown: bool,
+    /// How many events come before the first in clear, and the last of them.
+    sealed: u64,
+    to: Option<SealedTo>,
 }
 
 /// What is found in a stream.
@@ -173,45 +185,82 @@ impl<S: EventStore> Survey<'_, S> {
     /// need not read it again.
     async fn look_behind(
         &self,
-        known: Option<Position>,
+        known: Option<SealedTo>,
         looked_into: &HashSet<StreamName>,
         plan: &mut Plan,
     ) -> Result<(), StoreError> {
-        let mut found: BTreeMap<StreamName, u64> = BTreeMap::new();
-        let (mut sealed, mut up_to, mut all_so_far) = (0_u64, None, true);
-        let options = ReadAllOptions { after: known, ..ReadAllOptions::default() };
-        let mut events = self.layer.store.read_all(options);
-        while let Some(event) = self.layer.next(&mut events).await? {
-            let position = event.position;
-            let in_clear = self.is_in_clear(&event).await?;
-            all_so_far &= !in_clear;
-            if all_so_far {
-                (sealed, up_to) = (sealed + 1, Some(position));
-            }
-            let Some(event) = self.layer.under_its_stream(event).filter(|_| in_clear) else {
-                continue;
-            };
-            let RecordedEvent { stream, event_type, data: Some(data), metadata, .. } = &event
-            else {
-                continue;
-            };
-            let facts = EventFacts { stream, event_type, subject: None };
-            let cut = self.layer.policy().cut(&facts, data, metadata.as_ref());
-            let theirs =
-                |cut: CutEvent| cut.parts.iter().any(|part| self.losses.contains(&part.subject));
-            // One of which the policy cannot say whose it is may be anybody's: told, since it would keep everybody else from
-            // being forgotten.
-            plan.clear_unknown |= cut.is_err();
-            if !looked_into.contains(stream) && cut.is_ok_and(theirs) {
-                *found.entry(stream.clone()).or_default() += 1;
-            }
+        let mut behind = self.behind(known, looked_into).await?;
+        if behind.is_none() {
+            behind = self.behind(None, looked_into).await?;
         }
-        let untouched = |(stream, events)| Untouched { stream, events };
-        plan.unsealed.extend(found.into_iter().map(untouched));
-        if let Some(up_to) = up_to.filter(|_| sealed >= WORTH_NOTING) {
-            self.layer.mark_sealed(self.vault, up_to).await.map_err(CodecError::from)?;
+        let Some(Behind { theirs, unknown, sealed, to }) = behind else { return Ok(()) };
+        plan.clear_unknown |= unknown;
+        plan.unsealed
+            .extend(theirs.into_iter().map(|(stream, events)| Untouched { stream, events }));
+        if let Some(to) = to.filter(|_| sealed >= WORTH_NOTING) {
+            self.layer.mark_sealed(self.vault, to).await.map_err(CodecError::from)?;
         }
         Ok(())
+    }
+
+    /// What is in clear from that event on. `None`: it is not there as it was noted.
+    async fn behind(
+        &self,
+        known: Option<SealedTo>,
+        looked_into: &HashSet<StreamName>,
+    ) -> Result<Option<Behind>, StoreError> {
+        let mut found = Behind::default();
+        let mut last = known.and_then(|known| known.behind);
+        let options = ReadAllOptions { after: last, ..ReadAllOptions::default() };
+        let mut events = self.layer.store.read_all(options);
+        let (mut awaited, mut all_so_far) = (known, true);
+        loop {
+            let event = match self.layer.next(&mut events).await {
+                // Noted of another store, whose positions are others.
+                Err(StoreError::ForeignPosition(_)) if awaited.is_some() => return Ok(None),
+                next => next?,
+            };
+            let Some(event) = event else { break };
+            let in_clear = self.is_in_clear(&event).await?;
+            if awaited.take().is_some_and(|known| in_clear || known.event != event.id) {
+                return Ok(None);
+            }
+            all_so_far &= !in_clear;
+            if all_so_far {
+                found.sealed += 1;
+                found.to = Some(SealedTo::new(last, event.id));
+            }
+            last = Some(event.position);
+            if in_clear && let Some(event) = self.layer.under_its_stream(event) {
+                self.count_clear(event, looked_into, &mut found);
+            }
+        }
+        // The store ends before it.
+        Ok(awaited.is_none().then_some(found))
+    }
+
+    /// Counts an event in clear, where it may be of those who are forgotten and was not counted by its stream.
+    fn count_clear(
+        &self,
+        event: RecordedEvent,
+        looked_into: &HashSet<StreamName>,
+        found: &mut Behind,
+    ) {
+        let RecordedEvent { stream, event_type, data: Some(data), metadata, .. } = event else {
+            return;
+        };
+        if looked_into.contains(&stream) {
+            return;
+        }
+        let facts = EventFacts { stream: &stream, event_type: &event_type, subject: None };
+        match self.layer.policy().cut(&facts, &data, metadata.as_ref()) {
+            Ok(cut) if cut.parts.iter().any(|part| self.losses.contains(&part.subject)) => {
+                *found.theirs.entry(stream).or_default() += 1;
+            }
+            Ok(_) => {}
+            // It may be anybody's: told, since it would keep everybody else from being forgotten.
+            Err(_) => found.unknown = true,
+        }
     }
 
     /// Whether an event has nothing of the layer's, or what looks so and does not read.

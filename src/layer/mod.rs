@@ -57,7 +57,7 @@ pub use error::CodecError;
 pub(crate) use inspect::{Specimen, try_tokens};
 pub(crate) use opening::TokenFate;
 pub use opening::{EventRef, Opened};
-pub(crate) use owners::KnownSealed;
+pub(crate) use owners::{KnownSealed, SealedTo};
 pub use owners::{NotMended, OwnersError, OwnersRebuilt};
 pub(crate) use placement::Placement;
 pub use purge::{LeftDead, Purged, PurgedSoFar};

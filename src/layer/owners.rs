@@ -54,7 +54,7 @@ impl OwnersError {
 
 /// There is one of each vault's.
 const LOOKED: [u8; 16] = [0; 16];
-/// Likewise: up to which position nothing is in clear, as text; nothing at all, where it is known for good.
+/// Likewise: up to which event nothing is in clear ([`SealedTo`] as text); nothing at all, where it is known for good.
 const SEALED: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 /// What looking through the store for owners came to.
@@ -453,13 +453,43 @@ async fn note<S: EventStore>(
     }
 }
 
-/// Up to where nothing in a store is in clear.
+/// How much of a store is known to have nothing in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KnownSealed {
     /// It was empty when the layer was put around it, and has no other writers.
     All,
-    /// Up to this position; behind it, or everywhere, nobody looked.
-    UpTo(Option<Position>),
+    /// Up to this event; behind it, or everywhere, nobody looked.
+    UpTo(Option<SealedTo>),
+}
+
+/// An event up to which nothing is in clear. It is read again each time: where it is not there any more, or in clear, the store is
+/// another one, or was put back to before, and what was known of it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SealedTo {
+    /// The position of the event before it, of all streams; `None`: it is the first.
+    pub(crate) behind: Option<Position>,
+    pub(crate) event: EventId,
+}
+
+impl SealedTo {
+    /// The note of an event that was read behind this position.
+    pub(crate) fn new(behind: Option<Position>, event: EventId) -> Self {
+        Self { behind, event }
+    }
+
+    fn note(&self) -> String {
+        let behind = self.behind.map(|position| position.to_string());
+        format!("{} {}", self.event, behind.unwrap_or_default())
+    }
+
+    fn read(note: &str) -> Option<Self> {
+        let (event, behind) = note.split_once(' ')?;
+        let behind = match behind {
+            "" => None,
+            position => Some(position.parse().ok()?),
+        };
+        Some(Self { behind, event: EventId(event.parse().ok()?) })
+    }
 }
 
 impl<S: EventStore> Layer<S> {
@@ -485,23 +515,17 @@ impl<S: EventStore> Layer<S> {
         if noted.is_empty() {
             return Ok(KnownSealed::All);
         }
-        // What does not read, or is another store's, says nothing.
-        let position = std::str::from_utf8(&noted).ok().and_then(|text| text.parse().ok());
-        Ok(KnownSealed::UpTo(position))
+        Ok(KnownSealed::UpTo(std::str::from_utf8(&noted).ok().and_then(SealedTo::read)))
     }
 
-    /// Notes that nothing is in clear up to a position. It is not noted for good: whoever wrote in clear may go on.
-    pub(crate) async fn mark_sealed(
-        &self,
-        vault: &Vault,
-        up_to: Position,
-    ) -> Result<(), VaultError> {
+    /// Notes that nothing is in clear up to an event. It is not noted for good: whoever wrote in clear may go on.
+    pub(crate) async fn mark_sealed(&self, vault: &Vault, to: SealedTo) -> Result<(), VaultError> {
         match self.known_sealed(vault)? {
             _ if vault.is_read_only() => Ok(()),
             KnownSealed::All => Ok(()),
-            KnownSealed::UpTo(Some(known)) if known >= up_to => Ok(()),
+            KnownSealed::UpTo(Some(known)) if known == to => Ok(()),
             KnownSealed::UpTo(_) => {
-                vault.put_memo(MemoKind::Owners, SEALED, up_to.to_string().as_bytes()).await
+                vault.put_memo(MemoKind::Owners, SEALED, to.note().as_bytes()).await
             }
         }
     }

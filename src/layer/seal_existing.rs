@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::{
-    CodecError, Layer, Oubliette,
+    CodecError, Layer, Oubliette, SealedTo,
     document::{Document, Notes},
     placement::Placement,
     sealing::{Prepared, SealedEvent, Work, owned, prepare},
@@ -115,6 +115,7 @@ impl<S: EventStore> Oubliette<S> {
             beneath,
             counts: SealedSoFar::default(),
             left: Vec::new(),
+            last: None,
         };
         // The last batch ends with its end, and the next one asks again.
         let mut events = beneath.read_all(ReadAllOptions::default()).fuse().boxed();
@@ -131,10 +132,8 @@ impl<S: EventStore> Oubliette<S> {
             0 => Vec::new(),
             _ => beneath.scrub().await?,
         };
-        if let (0, Some(vault), Some(up_to)) =
-            (sealing.counts.left, self.vault(), sealing.counts.up_to)
-        {
-            self.layer.mark_sealed(vault, up_to).await.map_err(CodecError::from)?;
+        if let (0, Some(vault), Some(last)) = (sealing.counts.left, self.vault(), sealing.last) {
+            self.layer.mark_sealed(vault, last).await.map_err(CodecError::from)?;
         }
         let Sealing { counts, left, .. } = sealing;
         Ok(SealedExisting { counts, left, former_contents })
@@ -154,6 +153,8 @@ struct Sealing<'a, S> {
     beneath: &'a dyn Rewrite,
     counts: SealedSoFar,
     left: Vec<LeftInClear>,
+    /// The last event that was looked at.
+    last: Option<SealedTo>,
 }
 
 impl<S: EventStore> Sealing<'_, S> {
@@ -162,9 +163,11 @@ impl<S: EventStore> Sealing<'_, S> {
         &mut self,
         events: &mut crate::store::EventStream,
     ) -> Result<(Vec<RecordedEvent>, Option<Position>), StoreError> {
-        let (mut batch, mut bytes, mut looked_at, mut last) = (Vec::new(), 0, 0, None);
+        let (mut batch, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
+        let mut last = self.counts.up_to;
         while batch.len() < BATCH && bytes < BATCH_BYTES && looked_at < 16 * BATCH {
             let Some(event) = events.try_next().await? else { break };
+            self.last = Some(SealedTo::new(last, event.id));
             (looked_at, last) = (looked_at + 1, Some(event.position));
             if event.is_tombstone() && !self.has_form(&event).await? {
                 self.leave(
@@ -183,7 +186,7 @@ impl<S: EventStore> Sealing<'_, S> {
                 Err(unreadable) => self.leave(&event, unreadable.to_string()),
             }
         }
-        Ok((batch, last))
+        Ok((batch, last.filter(|_| looked_at > 0)))
     }
 
     /// Whether an event of the type of a tombstone has the form of one, in which nothing personal has room.

@@ -12,13 +12,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::StreamExt as _;
 
 use crate::common::*;
 use oubliette::{
     audit::verify::VerifyOptions,
     erasure::ForgetOptions,
-    event::{Json, Position, RecordedEvent, StreamName},
+    event::{Json, NewEvent, Position, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
     store::{
@@ -343,6 +343,41 @@ async fn a_store_with_other_writers_is_looked_through_behind_what_is_known_to_be
     assert_eq!(sole.read.load(Ordering::SeqCst), before, "nobody else writes to it");
 }
 
+/// What the vault knows of a store is nothing of another one: its positions are of other events, or of another kind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_moved_or_put_back_is_looked_through_anew() {
+    let store = MemoryStore::new();
+    in_clear(&store, 3).await;
+    let before = everything(&store).await;
+    let bank = layer_over(store.clone()).await;
+    bank.seal_existing(&store, |_| {}).await.unwrap();
+    let sealed = everything(&store).await;
+    let vault = bank.vault().unwrap().clone();
+
+    // Each has an event in clear that was not in the first, where all of that was known to be sealed.
+    let clear = MemoryStore::new();
+    said(&clear, 1).await;
+    let clear = everything(&clear).await;
+    // The last event is where it was, as it was before; another sealed one is there; and positions are of another kind.
+    let put_back = copy_of(&[&clear, &before[1..]].concat(), false).await;
+    let moved = copy_of(&[&clear, &sealed[2..], &sealed[1..2]].concat(), false).await;
+    let pairs = copy_of(&[&clear, &sealed[1..]].concat(), true).await;
+    for (what, other) in [("put back", put_back), ("moved", moved), ("pairs", pairs)] {
+        let layer = Oubliette::open(other, vault.clone(), bank_policy()).await.unwrap();
+        let plan = layer.plan(&subject("user-1")).await.unwrap();
+        assert!(plan.unsealed.iter().any(|one| one.stream == stream("room-9")), "{what}: {plan:?}");
+    }
+}
+
+async fn copy_of(events: &[RecordedEvent], pairs: bool) -> Counted {
+    let to = Counted { inner: MemoryStore::new(), read: Arc::default(), pairs };
+    for event in events {
+        let new = NewEvent::copy_of(event);
+        to.inner.append_to(&event.stream, ExpectedRevision::Any, vec![new]).await.unwrap();
+    }
+    to
+}
+
 /// A stream of theirs whose first event is sealed is passed over, unless somebody else writes to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_in_clear_in_a_stream_that_is_passed_over_is_found() {
@@ -375,12 +410,14 @@ async fn where_nobody_can_look_that_is_said() {
 struct Counted {
     inner: MemoryStore,
     read: Arc<AtomicUsize>,
+    /// Its positions are pairs.
+    pairs: bool,
 }
 
 impl Counted {
     fn without(lacking: Capability) -> Self {
         let inner = MemoryStore::with_capabilities(Capabilities::ALL.without(lacking));
-        Self { inner, read: Arc::default() }
+        Self { inner, read: Arc::default(), pairs: false }
     }
 }
 
@@ -399,10 +436,19 @@ impl EventStore for Counted {
     }
 
     fn read_all(&self, options: ReadAllOptions) -> EventStream {
-        let read = Arc::clone(&self.read);
-        let counting = move |event| {
+        if let (true, Some(after)) = (self.pairs, options.after) {
+            // It is read to the end once, and nothing behind a position of its own.
+            return futures::stream::iter([Err(StoreError::ForeignPosition(after))]).boxed();
+        }
+        let (read, pairs) = (Arc::clone(&self.read), self.pairs);
+        let counting = move |event: Result<RecordedEvent, StoreError>| {
             read.fetch_add(1, Ordering::SeqCst);
-            event
+            event.map(|mut event| {
+                if let (true, Some(number)) = (pairs, event.position.as_number()) {
+                    event.position = Position::pair(0, number);
+                }
+                event
+            })
         };
         self.inner.read_all(options).map(counting).boxed()
     }

@@ -10,7 +10,8 @@ use super::{
 const VARIABLE: &str = "OUBLIETTE_LOG";
 /// What the witness says, which event does not open, and what a server does not promise, is told with the command's own
 /// words.
-const QUIET: &str = "warn,oubliette::erasure::witness=error,oubliette::layer::error=off,oubliette_postgres::store=error,oubliette_postgres::table=error,\
+const QUIET: &str = "warn,oubliette::erasure::witness=error,oubliette::layer::error=off,\
+    oubliette_postgres::store=error,oubliette_postgres::table=error,\
     oubliette_jetstream::open=error,oubliette_kafka::store=error,oubliette_kafka::index=error";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 

@@ -321,15 +321,17 @@ async fn nothing_hides_an_event_in_clear_from_the_count() {
 #[tokio::test]
 async fn a_stored_name_that_an_append_would_refuse_is_read_and_forgotten() {
     let store = MemoryStore::new();
-    for name in ["room-anna@example.org", "user-DE89370400440532013000"] {
+    for (others, name) in
+        ["room-anna@example.org", "user-DE89370400440532013000"].into_iter().enumerate()
+    {
         put(&store, name, event("Registered", r#"{"name":"Anna"}"#)).await.unwrap();
         let bank = layer_over(store.clone()).await;
         let refused = put(&bank, name, event("Moved", r#"{"town":"Ulm"}"#)).await.unwrap_err();
         assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
         assert_eq!(shape(&all(&bank, name).await), "c");
         let plan = bank.plan(&subject(name)).await.unwrap();
-        // Of one that the policy refuses it is not known whose it is.
-        assert_eq!((plan.unsealed_events(), plan.clear_unknown), (1, true));
+        // Of another one that the policy refuses it is not known whose it is.
+        assert_eq!((plan.unsealed_events(), plan.clear_unknown), (1, others > 0));
         despite(&bank, name).await;
         assert_eq!(bank.erasures().unwrap().len(), 1);
     }

@@ -118,9 +118,7 @@ impl Appender {
                             false => Outcome::Imported,
                             true => self.look_at(row).await?,
                         };
-                        if matches!(outcome, Outcome::Bad(_)) {
-                            self.held.insert(row.stream.clone());
-                        }
+                        // One that is another holds nothing back: at its place is what is there.
                         outcomes.push((row.line, outcome));
                     }
                 }

@@ -119,13 +119,19 @@ fn a_database_of_clear_events_is_sealed_in_place_and_purged() {
     walk(&world, &["--store", &url], HALF);
 }
 
+/// The name of the database at an address.
+#[cfg(all(unix, feature = "postgres"))]
+fn name_of(url: &str) -> String {
+    url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned()
+}
+
 /// The same of a table that an application made, which goes on writing to it.
 #[cfg(all(unix, feature = "postgres"))]
 #[test]
 fn a_table_that_was_there_before_is_sealed_in_place_and_purged() {
     let Some(server) = crate::stores::postgres() else { return };
     let (world, url) = (World::new(), server.database());
-    let database = url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
+    let database = name_of(&url);
     server.sql(
         &database,
         "CREATE TABLE history (
@@ -195,7 +201,7 @@ fn a_table_that_was_there_before_is_sealed_in_place_and_purged() {
 fn a_table_in_which_nothing_can_be_changed_says_what_it_lacks() {
     let Some(server) = crate::stores::postgres() else { return };
     let (world, url) = (World::new(), server.database());
-    let database = url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
+    let database = name_of(&url);
     server.sql(
         &database,
         "CREATE TABLE history (position bigserial PRIMARY KEY, stream text, version int, kind text, payload text)",

@@ -17,6 +17,11 @@ use oubliette::{
 };
 use oubliette_postgres::{Options, PostgresStore};
 use oubliette_servers::Postgres;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 
 use crate::world::{event, everything, layer, postgres, stream};
 
@@ -143,56 +148,61 @@ pub(crate) async fn goes_through_lost_answers(postgres: Postgres, store: impl Ev
     drop(postgres);
 }
 
-/// The server's processes are ended while they restore. Each restore is answered, and all is there once, as it was.
+/// The line is cut while the server commits, so that nobody hears what became of it. A restore that returned then would have its
+/// events appear later: it ends the server's process, and asks again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_whose_answer_was_lost_is_asked_for_and_never_doubled() {
+async fn a_restore_whose_answer_was_lost_is_over_when_it_returns() {
     let Some(postgres) = postgres() else { return };
-    let store = PostgresStore::create(&postgres.database()).await.unwrap();
-    let end = Arc::new(AtomicBool::new(false));
+    let url = postgres.database();
+    let database = url.rsplit_once('/').unwrap().1.split('?').next().unwrap().to_owned();
+    let (port, cut) = line_to(postgres.port()).await;
+    let through = url.replace(&format!(":{}/", postgres.port()), &format!(":{port}/"));
+    assert_ne!(through, url);
+    let store = PostgresStore::create(&through).await.unwrap();
+    postgres.sql(
+        &database,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON oubliette.event DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    let NewEvent { id, event_type, data, metadata, .. } = event("{}");
+    let (name, at, recorded) = (stream("user-1"), Position::number(0), Timestamp::from_micros(7));
+    let one = RecordedEvent::plain(name, Revision(3), at, id, event_type, recorded, data, metadata);
     let restoring = tokio::spawn({
-        let (store, end) = (store.clone(), Arc::clone(&end));
-        async move {
-            let mut restored = Vec::new();
-            while !end.load(Ordering::Relaxed) {
-                let one = |n: u64| {
-                    let NewEvent { id, event_type, data, metadata, .. } = event("{}");
-                    let (name, at) = (stream(&format!("user-{}", n % 3)), Position::number(0));
-                    let revision = Revision(restored.len() as u64 / 6 * 2 + n / 3);
-                    let recorded = Timestamp::from_micros(n as i64);
-                    RecordedEvent::plain(
-                        name, revision, at, id, event_type, recorded, data, metadata,
-                    )
-                };
-                let some: Vec<RecordedEvent> = (0..6).map(one).collect();
-                loop {
-                    match store.restore(some.clone()).await {
-                        Ok(done) => break assert_eq!(done.len(), 6),
-                        Err(error) if error.is_temporary() => {}
-                        Err(error) => panic!("{error:?}"),
-                    }
+        let store = store.clone();
+        async move { store.restore(vec![one]).await }
+    });
+    let committing = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    while postgres.sql(&database, committing).trim() != "1" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    cut.notify_waiters();
+    let done = restoring.await.unwrap().unwrap();
+    assert_eq!(postgres.sql(&database, committing).trim(), "0", "the server is still at it");
+    let found = everything(&store).await;
+    assert_eq!(found.iter().map(|event| event.id).collect::<Vec<_>>(), [id]);
+    // The first transaction did not come to its end: this one wrote it.
+    assert_eq!((done.len(), done[0].already), (1, false));
+}
+
+/// A line to a port, which is cut when that is notified; what is connected afterwards goes through.
+async fn line_to(port: u16) -> (u16, Arc<Notify>) {
+    let (listener, cut) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(Notify::new()));
+    let line = (listener.local_addr().unwrap().port(), Arc::clone(&cut));
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let cut = Arc::clone(&cut);
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    () = cut.notified() => {}
                 }
-                restored.extend(some.iter().map(|event| event.id));
-            }
-            restored
+            });
         }
     });
-    let postgres = tokio::task::spawn_blocking(move || {
-        for _ in 0..40 {
-            postgres.sql(
-                "postgres",
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'oubliette'",
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        postgres
-    })
-    .await
-    .unwrap();
-    end.store(true, Ordering::Relaxed);
-    let restored = restoring.await.unwrap();
-    assert!(restored.len() > 50, "{}", restored.len());
-    each_is_there_once(&store, &restored).await;
-    drop(postgres);
+    line
 }
 
 /// Forgetting goes through a server that is killed: at the end everybody who was to be forgotten is, with one tombstone.
